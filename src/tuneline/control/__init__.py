@@ -1,0 +1,1 @@
+"""What stays: reconcile loops that make endpoints what they should be."""

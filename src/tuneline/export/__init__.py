@@ -1,0 +1,1 @@
+"""The same pipeline as text for other engines."""

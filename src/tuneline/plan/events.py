@@ -1,0 +1,255 @@
+"""The facts a run is made of, and what the layers above and below must offer so that it can be executed.
+
+A run's state is its events, replayed by `plan.schedule.fold`. An event is a fact or a decision already taken; replay
+never decides again. Each has a version; `from_json` reads every version ever written (fixtures in the tests).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Protocol
+
+from tuneline.errors import InternalError
+from tuneline.types import Digest, RunId
+
+
+@dataclass(frozen=True)
+class ArtifactRef:
+    """One artifact as a task put it out. `uri` is a plain absolute path for local files (KFP's SDK uses it as such)."""
+
+    name: str
+    """The output's key, e.g. `adapter`."""
+    type: str
+    """`system.Dataset`, `system.Model`, `system.Metrics`, `system.Artifact`, ..."""
+    uri: str
+    digest: Digest
+    """Of the file's bytes, or of a folder's sorted (path, digest) list."""
+    size_bytes: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a task put out."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, ArtifactRef] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events. `kind` and `version` are written beside the fields."""
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """The scheduler took the run up; its pipeline and parameters stand in the run's own row."""
+
+    kind = "run_started"
+
+
+@dataclass(frozen=True)
+class AttemptStarted(Event):
+    """A child process was started for a task."""
+
+    kind = "attempt_started"
+    task: str
+    attempt: int
+    """1 for the first; counts lost attempts too, so that every attempt has its own folder."""
+    pid: int
+    """Of the shim."""
+    pid_started: float
+    """The shim's start time in Unix seconds as the kernel has it: with the pid it names one process for ever."""
+    folder: str
+    cache_key: str | None = None
+
+
+@dataclass(frozen=True)
+class AttemptFailed(Event):
+    """An attempt ended badly; the schedule decided what comes next and wrote it here."""
+
+    kind = "attempt_failed"
+    task: str
+    attempt: int
+    exit_code: int | None
+    """None if it left no exit status (`lost`)."""
+    error: Mapping[str, Any]
+    """`TunelineError.to_json()`."""
+    lost: bool = False
+    """Neither a live process nor an exit status was found; does not use up a retry."""
+    retry_at: float | None = None
+    """When the next attempt may start; None: the task has failed."""
+
+
+@dataclass(frozen=True)
+class TaskSucceeded(Event):
+    """A task's outputs are complete and digested."""
+
+    kind = "task_succeeded"
+    task: str
+    attempt: int
+    outputs: Outputs
+    cache_key: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskCached(Event):
+    """A task did not run: an earlier one with the same key had these outputs."""
+
+    kind = "task_cached"
+    task: str
+    outputs: Outputs
+    cache_key: str
+    source_run: str
+    source_task: str
+
+
+@dataclass(frozen=True)
+class TaskSkipped(Event):
+    """A task will not run, because something it needs failed, was skipped, or its condition is false."""
+
+    kind = "task_skipped"
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CancelRequested(Event):
+    """Somebody asked for the run to end. Running tasks are stopped; nothing new starts."""
+
+    kind = "cancel_requested"
+    by: str
+
+
+@dataclass(frozen=True)
+class TaskCanceled(Event):
+    """A running task was stopped and left no process behind."""
+
+    kind = "task_canceled"
+    task: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class RunRetried(Event):
+    """Somebody asked for an ended run to go on: these tasks are forgotten and run again."""
+
+    kind = "run_retried"
+    by: str
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunEnded(Event):
+    """Nothing is left to do. `state`: SUCCEEDED, FAILED or CANCELED, as KFP names them."""
+
+    kind = "run_ended"
+    state: str
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An event with its place and time in the record."""
+
+    run: RunId
+    seq: int
+    at: float
+    event: Event
+
+
+KINDS: Mapping[str, type[Event]] = {
+    kind.kind: kind
+    for kind in (
+        RunStarted, AttemptStarted, AttemptFailed, TaskSucceeded, TaskCached, TaskSkipped,
+        CancelRequested, TaskCanceled, RunRetried, RunEnded,
+    )
+}  # fmt: skip
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """`{"kind", "version", ...fields}`, JSON values only."""
+    return {"kind": event.kind, "version": event.version, **asdict(event)}
+
+
+def from_json(body: Mapping[str, Any]) -> Event:
+    """The event that `to_json` wrote, by this version or an earlier one.
+
+    Raises: InternalError for a kind or version this program does not know (it was written by a newer one).
+    """
+    kind = KINDS.get(str(body.get("kind")))
+    if kind is None or int(body.get("version", 0)) > kind.version:
+        raise InternalError(
+            f"The record holds an event {body.get('kind')!r} version {body.get('version')}, which this program does not know.",
+            hint="It was written by a newer tuneline: upgrade to that version.",
+        )
+    values = {f.name: body[f.name] for f in fields(kind) if f.name in body}
+    if "outputs" in values:
+        values["outputs"] = outputs_from_json(values["outputs"])
+    if "tasks" in values:
+        values["tasks"] = tuple(values["tasks"])
+    return kind(**values)
+
+
+def outputs_from_json(body: Mapping[str, Any]) -> Outputs:
+    """The outputs that `dataclasses.asdict` wrote."""
+    return Outputs(
+        parameters=dict(body.get("parameters", {})),
+        artifacts={key: ArtifactRef(**value) for key, value in body.get("artifacts", {}).items()},
+    )
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write one run's events, held by one scheduler. A higher token makes lower ones void."""
+
+    run: RunId
+    token: int
+
+
+class EventSink(Protocol):
+    """Where the runner writes what happened."""
+
+    def append(self, lease: Lease, events: Sequence[Event], at: float) -> list[Stored]:
+        """Store events in one transaction with the views they change. Raises LeaseLost, and stores nothing, if void."""
+        ...
+
+    def series(self, run: RunId, task: str, points: Sequence[Mapping[str, Any]]) -> None:
+        """Store points of curves (`{"at", "step", "loss", ...}`), which are no events."""
+        ...
+
+
+class EventSource(Protocol):
+    """Where the runner reads a run back after a crash."""
+
+    def events(self, run: RunId, after: int = 0) -> Iterable[Stored]:
+        """The run's events with `seq > after`, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class CacheHit:
+    """Outputs of an earlier task with the same key."""
+
+    run: str
+    task: str
+    outputs: Outputs
+
+
+class Cache(Protocol):
+    """Finds earlier outputs by content key."""
+
+    def find(self, key: str) -> CacheHit | None:
+        """The newest task that succeeded with this key, if there is one."""
+        ...
+
+
+class LeaseLost(InternalError):
+    """Another scheduler holds this run now."""
+
+    code = "lease_lost"
+
+    def __init__(self, run: RunId) -> None:
+        super().__init__(f"Another process took over run {run}.", hint="Nothing to do: that process goes on with it.")

@@ -1,0 +1,1 @@
+"""What happened: events in, views out; artifacts, lineage, releases and the ledger, on SQLAlchemy."""

@@ -1,0 +1,1 @@
+"""Use it: runtimes, the router, OpenAI wire shapes and packages."""

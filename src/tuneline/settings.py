@@ -1,0 +1,86 @@
+"""All that the environment may change, read once at the edge and passed down."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tuneline.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One frozen object. Each field is an environment variable `TUNELINE_<FIELD>`."""
+
+    home: Path
+    """`TUNELINE_HOME`: where the record, artifacts, logs and caches live. Default `~/.tuneline`."""
+    url: str | None = None
+    """`TUNELINE_URL`: a server elsewhere; the same commands then talk to it. Default: the one of this home."""
+    port: int = 8080
+    """`TUNELINE_PORT`: where this home's server listens, on 127.0.0.1."""
+    task_slots: int = 2
+    """`TUNELINE_TASK_SLOTS`: how many tasks of all runs may run at once. Default: the number of cores."""
+    offline: bool = False
+    """`TUNELINE_OFFLINE`: `1` never asks the network; pinned copies are used and said to be."""
+    drain_s: float = 30.0
+    """`TUNELINE_DRAIN_S`: seconds that open requests of a revision may take to end after it lost its traffic."""
+    log_level: str = "INFO"
+    """`TUNELINE_LOG_LEVEL`: of the server's own log file."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """The settings of an environment.
+
+        Raises: SettingError, naming the variable, its value and an example, if one cannot be read.
+        """
+        return cls(
+            home=Path(env.get("TUNELINE_HOME") or Path.home() / ".tuneline").expanduser().absolute(),
+            url=(env.get("TUNELINE_URL") or "").rstrip("/") or None,
+            port=_number(env, "TUNELINE_PORT", 8080, 0, 65535),
+            task_slots=_number(env, "TUNELINE_TASK_SLOTS", max(2, os.cpu_count() or 1), 1, 4096),
+            offline=_flag(env, "TUNELINE_OFFLINE"),
+            drain_s=float(_number(env, "TUNELINE_DRAIN_S", 30, 0, 86_400)),
+            log_level=(env.get("TUNELINE_LOG_LEVEL") or "INFO").upper(),
+        )
+
+    @property
+    def database_url(self) -> str:
+        """Where the record is, as SQLAlchemy says it."""
+        return f"sqlite:///{self.home / 'tuneline.db'}"
+
+    @property
+    def runs(self) -> Path:
+        """Attempts, logs and outputs: `runs/<run id>/<task>/<attempt>/`."""
+        return self.home / "runs"
+
+    @property
+    def downloads(self) -> Path:
+        """Downloaded files by digest; safe to delete."""
+        return self.home / "downloads"
+
+    @property
+    def endpoints(self) -> Path:
+        """One folder an endpoint: traffic.json, request segments, logs."""
+        return self.home / "endpoints"
+
+
+def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = env.get(name)
+    if not text:
+        return default
+    if text.isdigit() and low <= int(text) <= high:
+        return int(text)
+    raise SettingError(
+        f"{name} is '{text}', which is not a whole number from {low} to {high}.",
+        hint=f"Give a number, e.g. {name}={default}, or unset it.",
+    )
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    text = (env.get(name) or "").lower()
+    if text in ("", "0", "false", "no"):
+        return False
+    if text in ("1", "true", "yes"):
+        return True
+    raise SettingError(f"{name} is '{text}', which is neither 1 nor 0.", hint=f"Give {name}=1, or unset it.")

@@ -1,0 +1,34 @@
+"""Names for ids, digests and times, shared by every layer.
+
+A digest is always written `sha256:<64 hex>`; a time is Unix seconds as a float, made a string only at an edge.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NewType
+
+RunId = NewType("RunId", str)
+TaskName = NewType("TaskName", str)
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 hexadecimal digits."""
+
+Clock = Callable[[], float]
+"""Unix seconds now. Passed in, never called inside a decision."""
+
+Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
+
+
+def canonical_json(value: Json) -> str:
+    """One text for equal values: sorted keys, no spaces, UTF-8 as it is. What digests of values are taken over."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_bytes(data: bytes) -> Digest:
+    """The digest of `data`."""
+    return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+def digest_json(value: Json) -> Digest:
+    """The digest of a JSON value: that of its canonical text."""
+    return digest_bytes(canonical_json(value).encode())

@@ -1,0 +1,1 @@
+"""The server's HTTP edge: our API and pages."""
