@@ -1,0 +1,55 @@
+"""The step `propose`: ends the line by offering the package to the server, which allocates the version.
+
+Never cached; proposing identical content is a no-op that says so. Without a server the package stays.
+"""
+
+import json
+import os
+from typing import Any
+
+from tuneline.client import Client
+from tuneline.execute.files import digest_path
+from tuneline.steps.gate import UNKNOWN
+from tuneline.steps.io import Step
+
+
+def run(step: Step) -> None:
+    """Parameters: model, deploy, live_digest, passed. Puts out release, state and reason.
+
+    Raises: ConflictError if another release went live since the gate compared with the live one.
+    """
+    url = os.environ.get("TUNELINE_URL", "")
+    if not url:
+        reason = "no server: TUNELINE_URL is unset; the package waits to be imported"
+        _put_out(step, {"release": "", "state": "candidate", "reason": reason})
+        step.note(f"{reason}: {step.inputs['package']}")
+        return
+    answer = Client(url).propose(body(step, os.environ.get("TUNELINE_RUN_ID", "")))
+    _put_out(step, answer)
+    step.note(f"{answer['release']}: {answer['state']} ({answer['reason']})")
+
+
+def body(step: Step, run_id: str) -> dict[str, Any]:
+    """The proposal as `POST /api/v1/releases:propose` takes it."""
+    package, base = step.inputs["package"], step.inputs["base"]
+    live_digest = str(step.parameters.get("live_digest", ""))
+    return {
+        "model": step.parameters["model"],
+        "package": str(package),
+        "package_digest": digest_path(package)[0],
+        "base": str(base),
+        "base_digest": digest_path(base)[0],
+        **{
+            name: json.loads(step.inputs[name].read_text(encoding="utf-8"))
+            for name in ("verdict", "proof", "report")
+        },
+        "deploy": step.parameters["deploy"],
+        "live_digest": "" if live_digest.startswith(UNKNOWN) else live_digest,
+        "passed": bool(step.parameters["passed"]),
+        "run": run_id,
+    }
+
+
+def _put_out(step: Step, answer: dict[str, Any]) -> None:
+    for name in ("release", "state", "reason"):
+        step.set(name, answer[name])
