@@ -1,0 +1,212 @@
+"""`Client`: one method a route of the API; every failure is the TunelineError that the server raised, or NetworkError.
+
+Sync, thread-safe as httpx's client is. Limits: values are the API's own JSON; nothing is cached.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from tuneline.errors import InternalError, NetworkError, TransientError, TunelineError
+
+Body = dict[str, Any]
+"""A JSON object as the API gives it."""
+
+TIMEOUT_S = 30.0
+
+
+class Client:
+    """Talks to one server. Use it as a context manager, or `close` it."""
+
+    def __init__(self, url: str) -> None:
+        """`url` of the server, e.g. `http://127.0.0.1:8080`. Connects at the first call."""
+        self.url = url.rstrip("/")
+        timeout = httpx.Timeout(TIMEOUT_S, connect=5.0)
+        # trust_env=False: a proxy variable must not send a loopback call elsewhere
+        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=not _loopback(self.url))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def healthz(self, timeout_s: float = TIMEOUT_S) -> Body:
+        """`{"status", "version", "home", "pid"}`."""
+        return self._object("GET", "/healthz", timeout_s=timeout_s)
+
+    def status(self) -> Body:
+        """`{"server", "runs", "endpoints"}`: what is active now."""
+        return self._object("GET", "/api/v1/status")
+
+    def submit(
+        self, spec: Mapping[str, Any], parameters: Mapping[str, Any], project: Mapping[str, Any]
+    ) -> Body:
+        """Start a run of the IR `spec`. project: `{"name", "text", "path", "digest"}`.
+
+        Raises: ConflictError, naming it, if a run of the same project is active.
+        """
+        body = {"pipeline_spec": spec, "parameters": parameters, "project": project}
+        return self._object("POST", "/api/v1/runs", body)
+
+    def runs(self, limit: int = 50, project: str | None = None) -> list[Body]:
+        """Runs without their tasks, the newest first."""
+        return self._list("/api/v1/runs", {"limit": limit, "project": project})
+
+    def run(self, id: str) -> Body:
+        """A run with its tasks and its report."""
+        return self._object("GET", f"/api/v1/runs/{_part(id)}")
+
+    def events(self, id: str, after: int = 0, wait: float = 0.0) -> Body:
+        """`{"events", "next", "state"}`: events after number `after`, waiting up to `wait` seconds for the first."""
+        query = {"after": after, "wait": wait}
+        return self._object(
+            "GET", f"/api/v1/runs/{_part(id)}/events", query=query, timeout_s=wait + TIMEOUT_S
+        )
+
+    def series(self, id: str, task: str, after: int = 0) -> Body:
+        """`{"points", "next"}` of a task's curves."""
+        return self._object("GET", f"/api/v1/runs/{_part(id)}/series", query={"task": task, "after": after})
+
+    def logs(
+        self, id: str, task: str, attempt: int | None = None, offset: int = 0, limit: int | None = None
+    ) -> Body:
+        """`{"text", "next", "done"}` of an attempt's log (the newest by default) from byte `offset`."""
+        query = {"task": task, "attempt": attempt, "offset": offset, "limit": limit}
+        return self._object("GET", f"/api/v1/runs/{_part(id)}/logs", query=query)
+
+    def cancel(self, id: str) -> Body:
+        """Ask a run to end; the run. Raises ConflictError if it has ended."""
+        return self._object("POST", f"/api/v1/runs/{_part(id)}:cancel")
+
+    def retry(self, id: str) -> Body:
+        """Let an ended run go on from what failed; the run. Raises ConflictError if there is nothing to do."""
+        return self._object("POST", f"/api/v1/runs/{_part(id)}:retry")
+
+    def models(self) -> list[str]:
+        """Names of all models."""
+        return list(self._json("GET", "/api/v1/models"))
+
+    def releases(self, model: str) -> list[Body]:
+        """A model's releases, the highest version first."""
+        return self._list(f"/api/v1/models/{_part(model)}/releases")
+
+    def release(self, ref: str) -> Body:
+        """The release `model@version`."""
+        return self._object("GET", f"/api/v1/releases/{_part(ref)}")
+
+    def propose(self, body: Mapping[str, Any]) -> Body:
+        """Ask for a release: `{"release", "state", "created", "reason"}`. Raises ConflictError if live moved."""
+        return self._object("POST", "/api/v1/releases:propose", body, timeout_s=300.0)
+
+    def endpoints(self) -> list[Body]:
+        """All endpoints."""
+        return self._list("/api/v1/endpoints")
+
+    def endpoint(self, name: str) -> Body:
+        """One endpoint: what is wanted, what is live, where it answers."""
+        return self._object("GET", f"/api/v1/endpoints/{_part(name)}")
+
+    def live(self, name: str) -> Body:
+        """`{"release", "digest", "package"}` live at an endpoint; nulls if nothing is."""
+        return self._object("GET", f"/api/v1/endpoints/{_part(name)}/live")
+
+    def history(self, name: str, at: str | None = None) -> list[Body]:
+        """`[{"release", "from", "to", "why", "by"}]`; only what was live at `at` (RFC 3339), if given."""
+        return self._list(f"/api/v1/endpoints/{_part(name)}/history", {"at": at})
+
+    def ledger(self, after: int = 0) -> list[Body]:
+        """Entries of the ledger after number `after`."""
+        return self._list("/api/v1/ledger", {"after": after})
+
+    def verify_ledger(self) -> Body:
+        """`{"ok", "entries", "head", "faults"}`."""
+        return self._object("GET", "/api/v1/ledger/verify", timeout_s=300.0)
+
+    def shutdown(self, all: bool = False) -> Body:
+        """Stop the server; with `all` also what serves models."""
+        return self._object("POST", "/api/v1/shutdown", {"all": all})
+
+    def _object(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Body:
+        found = self._json(method, path, body, query=query, timeout_s=timeout_s)
+        if not isinstance(found, dict):
+            raise InternalError(f"{self.url}{path} answered {type(found).__name__}, not an object.")
+        return found
+
+    def _list(self, path: str, query: Mapping[str, Any] | None = None) -> list[Body]:
+        return list(self._json("GET", path, query=query))
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Any:
+        given = {key: value for key, value in (query or {}).items() if value is not None}
+        content = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if content else {}
+        timeout = httpx.Timeout(timeout_s, connect=5.0)
+        try:
+            answer = self._http.request(
+                method, path, params=given, content=content, headers=headers, timeout=timeout
+            )
+        except httpx.ConnectError as error:
+            raise NetworkError(
+                f"No tuneline server answers at {self.url}.",
+                hint="Start it with `tuneline up`, or check TUNELINE_URL.",
+            ) from error
+        except httpx.TimeoutException as error:
+            raise NetworkError(
+                f"The server at {self.url} did not answer {method} {path} within {timeout_s:.0f} s.",
+                hint="`tuneline status` shows whether it is well.",
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise NetworkError(
+                f"The connection to the server at {self.url} broke: {error or type(error).__name__}.",
+                hint="If the server was stopped, start it with `tuneline up`: runs go on where they were.",
+            ) from error
+        return self._read(answer, method, path)
+
+    def _read(self, answer: httpx.Response, method: str, path: str) -> Any:
+        try:
+            body = answer.json()
+        except ValueError as error:
+            raise self._foreign(answer, method, path) from error
+        if answer.is_success:
+            return body
+        if isinstance(body, dict) and isinstance(body.get("error"), dict) and "code" in body["error"]:
+            raise TunelineError.from_json(body["error"])
+        raise self._foreign(answer, method, path)
+
+    def _foreign(self, answer: httpx.Response, method: str, path: str) -> TunelineError:
+        message = (
+            f"What answers at {self.url} is no tuneline server: {method} {path} gave {answer.status_code}."
+        )
+        kind = TransientError if answer.status_code in (502, 503, 504) else NetworkError
+        return kind(message, hint="Check TUNELINE_URL; `tuneline up --port N` starts a server elsewhere.")
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="@")
+
+
+def _loopback(url: str) -> bool:
+    return httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")

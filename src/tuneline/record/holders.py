@@ -1,0 +1,50 @@
+"""Who holds what only one process may have (the home): host, pid and start time name one process for ever.
+
+Whether that process still lives is for the caller to say; this only keeps the name, in one transaction.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select
+
+from tuneline.record.schema import holders
+from tuneline.record.store import Store
+
+
+@dataclass(frozen=True)
+class Holder:
+    """One process."""
+
+    host: str
+    pid: int
+    pid_started: float
+    """Unix seconds, as the kernel has it."""
+    since: float
+    """When it took the thing, Unix seconds."""
+
+
+class Holders:
+    """The holders of one record's things."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def take(self, name: str, mine: Holder, alive: Callable[[Holder], bool]) -> Holder | None:
+        """Take `name`, or say which living process has it. None: it is mine now."""
+        with self._store.write(durable=True) as db:
+            row = db.execute(select(holders).where(holders.c.name == name)).mappings().first()
+            if row is not None:
+                other = Holder(row["host"], row["pid"], row["pid_started"], row["since"])
+                same = (other.host, other.pid, other.pid_started) == (mine.host, mine.pid, mine.pid_started)
+                if not same and alive(other):
+                    return other
+                db.execute(delete(holders).where(holders.c.name == name))
+            db.execute(insert(holders).values(name=name, **vars(mine)))
+        return None
+
+    def release(self, name: str, mine: Holder) -> None:
+        """Let go of `name`, if it is still mine."""
+        with self._store.write() as db:
+            db.execute(delete(holders).where(holders.c.name == name, holders.c.pid == mine.pid,
+                                             holders.c.pid_started == mine.pid_started))  # fmt: skip

@@ -1,0 +1,67 @@
+"""How any earlier record becomes today's: an append-only list of functions, each run once, in order.
+
+To change the schema: change `schema.py`, add `m00N_what` at the end of `MIGRATIONS`; never touch an earlier
+one.
+"""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, inspect, select, text
+
+from tuneline.errors import ConflictError
+from tuneline.record import schema_v1
+from tuneline.record.schema import migrations
+from tuneline.record.store import Store
+from tuneline.types import Clock
+
+Migration = Callable[[Connection], None]
+
+
+def m001_first(db: Connection) -> None:
+    """Runs, tasks, artifacts, releases, endpoints and the ledger."""
+    for statement in schema_v1.STATEMENTS:
+        db.execute(text(statement))
+    if db.dialect.name == "sqlite":
+        for statement in schema_v1.LEDGER_TRIGGERS_SQLITE:
+            db.execute(text(statement))
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_first,)
+
+
+def migrate(store: Store, clock: Clock) -> list[str]:
+    """Bring the record to today's schema; the names of what was applied.
+
+    Raises: ConflictError if a newer program wrote it; then nothing is touched.
+    """
+    known = [migration.__name__ for migration in MIGRATIONS]
+    with store.read() as db:
+        done = _applied(db)
+    _refuse_newer(store, done, known)
+    if done == known:
+        return []
+    with store.write(durable=True) as db:
+        migrations.create(db, checkfirst=True)
+        done = _applied(db)  # another process may have been first
+        _refuse_newer(store, done, known)
+        todo = [migration for migration in MIGRATIONS if migration.__name__ not in done]
+        for migration in todo:
+            migration(db)
+            db.execute(migrations.insert().values(name=migration.__name__, applied_at=clock()))
+    return [migration.__name__ for migration in todo]
+
+
+def _applied(db: Connection) -> list[str]:
+    if not inspect(db).has_table("migrations"):
+        return []
+    return list(db.scalars(select(migrations.c.name).order_by(migrations.c.name)))
+
+
+def _refuse_newer(store: Store, done: list[str], known: list[str]) -> None:
+    newer = [name for name in done if name not in known]
+    if newer:
+        raise ConflictError(
+            f"The record {store.place} was written by a newer tuneline: it has {', '.join(newer)},"
+            f" this program knows up to {known[-1]}.",
+            hint="Upgrade tuneline, or set TUNELINE_HOME to another folder. Nothing was changed.",
+        )

@@ -1,0 +1,43 @@
+"""The record as one value: the parts of what happened, over one database."""
+
+import time
+
+from tuneline.record.changes import Changes
+from tuneline.record.endpoints import Endpoints
+from tuneline.record.holders import Holders
+from tuneline.record.ledger import Ledger
+from tuneline.record.migrations import migrate
+from tuneline.record.releases import Releases
+from tuneline.record.runs import Runs
+from tuneline.record.store import Store
+from tuneline.types import Clock
+
+
+class Record:
+    """Runs, releases, endpoints and the ledger of one database. Thread-safe.
+
+    Call `migrate` before anything else.
+    """
+
+    def __init__(self, url: str, clock: Clock = time.time) -> None:
+        """`url` as SQLAlchemy says it. Opens nothing yet."""
+        self._store = Store(url)
+        self._clock = clock
+        self.changes = Changes()
+        self.runs = Runs(self._store, self.changes)
+        self.releases = Releases(self._store, self.changes)
+        self.endpoints = Endpoints(self._store, self.changes)
+        self.ledger = Ledger(self._store)
+        self.holders = Holders(self._store)
+
+    def migrate(self) -> list[str]:
+        """Make the database, or bring it to today's schema; what was applied.
+
+        Raises: ConflictError if a newer program wrote it; ResourceError if it cannot be written.
+        """
+        self._store.prepare()
+        return migrate(self._store, self._clock)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._store.close()

@@ -1,0 +1,235 @@
+"""Runs and their events: the runner's EventSink, EventSource and Cache, and the lists people read.
+
+An event and the views it changes are one transaction, in which the writer's lease is checked: a scheduler
+that was taken over from writes nothing more. Limits: curves (`series`) are no events and are not fenced.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
+
+from tuneline.errors import ConflictError, NotFoundError
+from tuneline.plan.events import (
+    CacheHit,
+    Event,
+    Lease,
+    LeaseLost,
+    Stored,
+    from_json,
+    outputs_from_json,
+    to_json,
+)
+from tuneline.record import lineage, views
+from tuneline.record.changes import Changes
+from tuneline.record.schema import events, executions, pipelines, runs, series, tasks
+from tuneline.record.store import Store
+from tuneline.types import RunId, digest_json
+
+ACTIVE = ("PENDING", "RUNNING")
+"""States of a run that has not ended."""
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What a run is made of. `project`: the name under which only one run may be active."""
+
+    id: RunId
+    name: str
+    project: str
+    ir: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    project_text: str = ""
+    project_path: str = ""
+    project_digest: str = ""
+
+
+class Runs:
+    """The runs of one record. Thread-safe."""
+
+    def __init__(self, store: Store, changes: Changes) -> None:
+        self._store = store
+        self._changes = changes
+
+    def create(self, new: NewRun, at: float) -> None:
+        """Store a run and its tasks, all PENDING.
+
+        Raises ConflictError if a run of the same project is active.
+        """
+        root: Mapping[str, Any] = new.ir.get("root", {}).get("dag", {}).get("tasks", {})
+        digest = digest_json(new.ir)
+        with self._store.write() as db:
+            active = (runs.c.project == new.project, runs.c.state.in_(ACTIVE))
+            other = db.execute(select(runs.c.id, runs.c.state).where(*active)).first()
+            if other is not None:
+                raise ConflictError(
+                    f"Run {other.id} of `{new.project}` is {other.state.lower()}; one run of a project at a time.",
+                    hint=f"See it with `tuneline runs show {other.id}`, end it with `tuneline runs cancel {other.id}`.",
+                )
+            if db.scalar(select(pipelines.c.digest).where(pipelines.c.digest == digest)) is None:
+                db.execute(insert(pipelines).values(digest=digest, ir=dict(new.ir)))
+            db.execute(
+                insert(runs).values(
+                    id=new.id,
+                    ordinal=_next(db, runs.c.ordinal),
+                    name=new.name,
+                    project=new.project,
+                    pipeline=digest,
+                    parameters=dict(new.parameters),
+                    project_text=new.project_text,
+                    project_path=new.project_path,
+                    project_digest=new.project_digest,
+                    state="PENDING",
+                    created_at=at,
+                    last_seq=0,
+                    lease_token=0,
+                )
+            )
+            rows = [
+                {
+                    "run": new.id,
+                    "name": name,
+                    "ordinal": place,
+                    "state": "PENDING",
+                    "attempts": 0,
+                    "cached": 0,
+                    "reason": "",
+                    "reads": lineage.reads(body),
+                }
+                for place, (name, body) in enumerate(root.items())
+            ]
+            if rows:
+                db.execute(insert(tasks), rows)
+
+    def lease(self, run: RunId) -> Lease:
+        """The right to write this run's events; every earlier one becomes void. Raises NotFoundError."""
+        with self._store.write() as db:
+            token = db.scalar(
+                update(runs)
+                .where(runs.c.id == run)
+                .values(lease_token=runs.c.lease_token + 1)
+                .returning(runs.c.lease_token)
+            )
+            if token is None:
+                raise _no_run(run)
+            return Lease(run, token)
+
+    def append(self, lease: Lease, new: Sequence[Event], at: float) -> list[Stored]:
+        """See EventSink."""
+        with self._store.write() as db:
+            row = db.execute(
+                select(runs.c.lease_token, runs.c.last_seq).where(runs.c.id == lease.run)
+            ).first()
+            if row is None or row.lease_token != lease.token:
+                raise LeaseLost(lease.run)
+            stored = [
+                Stored(lease.run, row.last_seq + place, at, event) for place, event in enumerate(new, 1)
+            ]
+            for item in stored:
+                body = to_json(item.event)
+                db.execute(
+                    insert(events).values(run=item.run, seq=item.seq, at=at, kind=item.event.kind, body=body)
+                )
+                views.apply(db, item)
+            last = row.last_seq + len(stored)
+            db.execute(update(runs).where(runs.c.id == lease.run).values(last_seq=last))
+        self._changes.notify(lease.run)
+        return stored
+
+    def series(self, run: RunId, task: str, points: Sequence[Mapping[str, Any]]) -> None:
+        """See EventSink. The last point also becomes the task's progress."""
+        if not points:
+            return
+        with self._store.write() as db:
+            first = (
+                db.scalar(select(func.max(series.c.n)).where(series.c.run == run, series.c.task == task)) or 0
+            ) + 1
+            rows = [
+                {"run": run, "task": task, "n": n, "body": dict(point)}
+                for n, point in enumerate(points, first)
+            ]
+            db.execute(insert(series), rows)
+            moves = [point for point in points if point.get("type", "progress") == "progress"]
+            if moves:
+                mine = (tasks.c.run == run, tasks.c.name == task)
+                db.execute(update(tasks).where(*mine).values(progress=dict(moves[-1])))
+
+    def events(self, run: RunId, after: int = 0) -> Iterable[Stored]:
+        """See EventSource."""
+        wanted = select(events).where(events.c.run == run, events.c.seq > after).order_by(events.c.seq)
+        with self._store.read() as db:
+            rows = db.execute(wanted).all()
+        return [Stored(run, row.seq, row.at, from_json(row.body)) for row in rows]
+
+    def find(self, key: str) -> CacheHit | None:
+        """See Cache."""
+        wanted = (
+            select(executions.c.run, executions.c.task, executions.c.outputs)
+            .where(executions.c.cache_key == key, executions.c.state == "SUCCEEDED")
+            .order_by(executions.c.finished_at.desc())
+            .limit(1)
+        )
+        with self._store.read() as db:
+            row = db.execute(wanted).first()
+        return None if row is None else CacheHit(row.run, row.task, outputs_from_json(row.outputs))
+
+    def points(
+        self, run: RunId, task: str, after: int = 0, limit: int = 10_000
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Points of a task's curves with number > `after`, in order: (number, point)."""
+        wanted = select(series.c.n, series.c.body).where(
+            series.c.run == run, series.c.task == task, series.c.n > after
+        )
+        with self._store.read() as db:
+            return [(row.n, row.body) for row in db.execute(wanted.order_by(series.c.n).limit(limit))]
+
+    def get(self, run: RunId) -> RowMapping:
+        """The run's row (without its pipeline). Raises NotFoundError."""
+        with self._store.read() as db:
+            row = db.execute(select(runs).where(runs.c.id == run)).mappings().first()
+        if row is None:
+            raise _no_run(run)
+        return row
+
+    def ir(self, run: RunId) -> dict[str, Any]:
+        """The run's pipeline. Raises NotFoundError."""
+        joined = (
+            select(pipelines.c.ir).join(runs, runs.c.pipeline == pipelines.c.digest).where(runs.c.id == run)
+        )
+        with self._store.read() as db:
+            found = db.scalar(joined)
+        if found is None:
+            raise _no_run(run)
+        return dict(found)
+
+    def tasks(self, run: RunId) -> Sequence[RowMapping]:
+        """The rows of the run's tasks, in the pipeline's order."""
+        with self._store.read() as db:
+            return (
+                db.execute(select(tasks).where(tasks.c.run == run).order_by(tasks.c.ordinal)).mappings().all()
+            )
+
+    def newest(self, limit: int, project: str | None = None) -> Sequence[RowMapping]:
+        """Rows of runs, the newest first."""
+        wanted = select(runs).order_by(runs.c.ordinal.desc()).limit(limit)
+        with self._store.read() as db:
+            return (
+                db.execute(wanted if project is None else wanted.where(runs.c.project == project))
+                .mappings()
+                .all()
+            )
+
+    def active(self) -> Sequence[RowMapping]:
+        """Rows of runs that have not ended, the oldest first."""
+        with self._store.read() as db:
+            wanted = select(runs).where(runs.c.state.in_(ACTIVE)).order_by(runs.c.ordinal)
+            return db.execute(wanted).mappings().all()
+
+
+def _next(db: Connection, column: Any) -> int:
+    return int(db.scalar(select(func.coalesce(func.max(column), 0))) or 0) + 1
+
+
+def _no_run(run: str) -> NotFoundError:
+    return NotFoundError(f"There is no run {run}.", hint="`tuneline runs list` shows all of them.")

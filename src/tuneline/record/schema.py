@@ -1,0 +1,169 @@
+"""The record's tables as they are now. `migrations.py` is how a database gets here; a test compares the two.
+
+Portable on purpose: keys are allocated by us, JSON is text (it may hold Infinity), times are Unix seconds.
+"""
+
+import json
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class JsonText(TypeDecorator[Any]):
+    """A JSON value stored as text; SQL NULL is None."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Python to text."""
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Text to Python."""
+        return None if value is None else json.loads(value)
+
+
+tables = MetaData()
+
+
+def _text(name: str, *, null: bool = False) -> "Column[str]":
+    return Column(name, Text, nullable=null)
+
+
+def _json(name: str) -> "Column[Any]":
+    return Column(name, JsonText, nullable=True)
+
+
+def _time(name: str, *, null: bool = True) -> "Column[float]":
+    return Column(name, Double, nullable=null)
+
+
+def _count(name: str) -> "Column[int]":
+    return Column(name, BigInteger, nullable=False)
+
+
+migrations = Table(
+    "migrations", tables, Column("name", Text, primary_key=True), _time("applied_at", null=False)
+)
+
+holders = Table(  # who holds a thing that only one process may have, e.g. the home
+    "holders", tables,
+    Column("name", Text, primary_key=True), _text("host"), _count("pid"), _time("pid_started", null=False),
+    _time("since", null=False),
+)  # fmt: skip
+
+pipelines = Table("pipelines", tables, Column("digest", Text, primary_key=True), _json("ir"))
+
+runs = Table(
+    "runs", tables,
+    Column("id", Text, primary_key=True), _count("ordinal"), _text("name"), _text("project"),
+    Column("pipeline", Text, ForeignKey("pipelines.digest"), nullable=False),
+    _json("parameters"), _text("project_text"), _text("project_path"), _text("project_digest"),
+    _text("state"), _json("error"),
+    _time("created_at", null=False), _time("started_at"), _time("finished_at"),
+    _count("last_seq"), _count("lease_token"),
+    Index("runs_by_ordinal", "ordinal", unique=True), Index("runs_by_project", "project", "ordinal"),
+    Index("runs_by_state", "state", "ordinal"),
+)  # fmt: skip
+
+events = Table(
+    "events", tables,
+    Column("run", Text, ForeignKey("runs.id"), nullable=False), _count("seq"), _time("at", null=False),
+    _text("kind"), _json("body"), PrimaryKeyConstraint("run", "seq"),
+)  # fmt: skip
+
+tasks = Table(
+    "tasks", tables,
+    Column("run", Text, ForeignKey("runs.id"), nullable=False), _text("name"), _count("ordinal"),
+    _text("state"),
+    _count("attempts"), _time("started_at"), _time("finished_at"), Column("cached", Integer, nullable=False),
+    _json("error"), _text("reason"), _json("outputs"), _json("progress"), _text("folder", null=True),
+    Column("pid", BigInteger, nullable=True), _text("cache_key", null=True), _time("retry_at"),
+    _json("reads"),  # {input key: [producing task, its output key]}
+    PrimaryKeyConstraint("run", "name"),
+)  # fmt: skip
+
+series = Table(
+    "series", tables,
+    Column("run", Text, ForeignKey("runs.id"), nullable=False), _text("task"), _count("n"), _json("body"),
+    PrimaryKeyConstraint("run", "task", "n"),
+)  # fmt: skip
+
+executions = Table(
+    "executions", tables,
+    Column("id", Text, primary_key=True), Column("run", Text, ForeignKey("runs.id"), nullable=False),
+    _text("task"), _count("attempt"), _text("state"), _text("cache_key", null=True), _json("outputs"),
+    _time("started_at"), _time("finished_at"),
+    Index("executions_by_task", "run", "task"), Index("executions_by_key", "cache_key", "finished_at"),
+)  # fmt: skip
+
+artifacts = Table(
+    "artifacts", tables,
+    Column("id", Text, primary_key=True), Column("run", Text, ForeignKey("runs.id"), nullable=False),
+    _text("task"), _text("name"), _text("type"), _text("uri"), _text("digest"), _count("size_bytes"),
+    _json("metadata"), _time("created_at", null=False), Index("artifacts_by_digest", "digest"),
+    Index("artifacts_by_task", "run", "task"),
+)  # fmt: skip
+
+links = Table(
+    "links", tables,
+    Column("execution", Text, ForeignKey("executions.id"), nullable=False), _text("direction"), _text("key"),
+    Column("artifact", Text, ForeignKey("artifacts.id"), nullable=False),
+    PrimaryKeyConstraint("execution", "direction", "key"),
+    Index("links_by_artifact", "artifact", "direction"),
+)  # fmt: skip
+
+models = Table("models", tables, Column("name", Text, primary_key=True), _time("created_at", null=False))
+
+releases = Table(
+    "releases", tables,
+    Column("model", Text, ForeignKey("models.name"), nullable=False), _text("version"),
+    _count("major"), _count("minor"), _count("patch"), _text("state"), _text("reason"),
+    _text("package_uri"), _text("package_digest"), _text("base_uri"), _text("base_digest"),
+    _json("manifest"), _json("verdict"), _json("proof"), _json("report"), _json("deploy"),
+    _text("run"), _text("project_digest"), _time("created_at", null=False),
+    PrimaryKeyConstraint("model", "version"), UniqueConstraint("model", "package_digest"),
+)  # fmt: skip
+
+endpoints = Table(
+    "endpoints", tables,
+    Column("name", Text, primary_key=True),
+    _count("generation"), _text("desired", null=True), _json("deploy"),
+    _text("why"), _text("by"), _time("desired_at", null=False), _json("observed"), _time("observed_at"),
+)  # fmt: skip
+
+intervals = Table(
+    "intervals", tables,
+    Column("endpoint", Text, ForeignKey("endpoints.name"), nullable=False), _count("n"),
+    _text("model"), _text("version"), _text("digest"), _time("from_at", null=False), _time("to_at"),
+    _text("why"), _text("by"), _text("end_why"),
+    PrimaryKeyConstraint("endpoint", "n"),
+    ForeignKeyConstraint(["model", "version"], ["releases.model", "releases.version"]),
+)  # fmt: skip
+
+ledger = Table(
+    "ledger", tables,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False), _time("at", null=False), _text("kind"),
+    _text("body"), _text("prev"), _text("hash"),
+)  # fmt: skip
+
+ledger_head = Table(
+    "ledger_head", tables,
+    Column("one", Integer, primary_key=True, autoincrement=False), _count("seq"), _text("hash"),
+)  # fmt: skip
