@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,13 @@ from tuneline.errors import DataError
 from tuneline.plan.comparison import Comparison, difference, total
 from tuneline.plan.gate import decidable, judge
 from tuneline.plan.power import most_differing
+from tuneline.plan.statistics import better_power, noninferior_power
 
 LABELS = ("negative", "positive")
 
 
 def table(wins, losses, both, neither=0):
-    """(gold, candidate, live): rows right for the candidate only, live only, both, neither; gold alternates."""
+    """(gold, candidate, live): rows right for the candidate only, live only, both, neither."""
     right = (
         [(True, False)] * wins + [(False, True)] * losses + [(True, True)] * both + [(False, False)] * neither
     )
@@ -352,3 +355,20 @@ def test_a_margin_of_nothing_asks_for_a_better_one():
         "with margin=0 it asks for a better one"
         in decidable(["noninferior(accuracy, live, margin=0)"], 426)[0]
     )
+
+
+def test_the_table_in_the_documentation_is_what_is_computed():
+    """Every row of docs/gate.md's table of what rows can decide, to the digit."""
+    text = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
+    table_rows = [
+        line.strip("| ").split(" | ") for line in text.splitlines() if re.match(r"\| \d+ \| 0\.\d+ \|", line)
+    ]
+    assert len(table_rows) == 10
+    for rows, margin, most, *chances in table_rows:
+        n, m = int(rows), float(margin)
+        found = [noninferior_power(n, m, 0.05, 0.1, loss) for loss in (0, m / 2, m)]
+        found += [better_power(n, 0.05, 0.1, gain) for gain in (0.02, 0.04)]
+        shown = [f"{100 * p:.1f}%" if p < 0.9995 else "over 99.9%" for p in found]
+        assert chances == shown
+        differing = most_differing(n, m, 0.05)
+        assert most == {-1: "never", n: "all"}.get(differing, f"{differing} ({100 * differing / n:.1f}%)")
