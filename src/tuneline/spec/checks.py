@@ -1,0 +1,76 @@
+"""What no single key can tell: keys that need, exclude or explain each other. Pure; faults go where they were
+written."""
+
+from tuneline.errors import SpecError
+from tuneline.spec.reading import Faults, Reading
+from tuneline.spec.sections import Project
+from tuneline.spec.template import fields_of
+from tuneline.spec.where import parse_where
+
+
+def check(project: Project, reading: Reading, faults: Faults) -> None:
+    """Note every fault that lies between keys, or inside a key's own language."""
+    _check_templates(project, reading, faults)
+    _check_label(project, reading, faults)
+    if project.data.where.strip():
+        _try(lambda: parse_where(project.data.where), "data.where", reading, faults)
+    if project.train.max_steps == 0:
+        faults.note(_line(reading, "train.max_steps"), "`train.max_steps` is 0; it must be -1 or at least 1")
+    for at, rule in enumerate(project.gate, 1):
+        if not rule.strip():
+            faults.note(_line(reading, "gate"), f"rule {at} of `gate` is blank")
+    taken = [name for name, other in project.data.columns.items() if not other.strip()]
+    for name in taken:
+        faults.note(_line(reading, "data.columns"), f"`data.columns.{name}` names no column")
+
+
+def _check_templates(project: Project, reading: Reading, faults: Faults) -> None:
+    data = project.data
+    for name, text in (("prompt", data.prompt), ("completion", data.completion)):
+        path = f"data.{name}"
+        if text:
+            fields: tuple[str, ...] | None = _try(lambda text=text: fields_of(text), path, reading, faults)
+            if fields == ():
+                faults.note(
+                    _line(reading, path),
+                    f"`{path}` has no `{{column}}` in it, so every row would be the same",
+                )
+            if data.format in ("messages", "sharegpt"):
+                faults.note(_line(reading, path), f"`{path}` has no effect with `data.format: {data.format}`")
+        elif data.format == "prompt" or (data.format == "alpaca" and (data.prompt or data.completion)):
+            faults.note(_line(reading, path), f"`{path}` is missing: `data.format: {data.format}` needs it")
+
+
+def _check_label(project: Project, reading: Reading, faults: Faults) -> None:
+    data = project.data
+    if project.evaluate.task != "classify" or data.label:
+        return
+    try:
+        fields = fields_of(data.completion)
+    except SpecError:
+        return
+    if data.completion and len(fields) != 1:
+        what = "`data.label` is missing: `evaluate.task: classify` needs the column with the class"
+        faults.note(_line(reading, "data.label"), f"{what}, and `data.completion` has {len(fields)} fields")
+
+
+def _try(parse: object, path: str, reading: Reading, faults: Faults) -> tuple[str, ...] | None:
+    assert callable(parse)
+    try:
+        return parse()  # type: ignore[no-any-return]
+    except SpecError as error:
+        what = (
+            error.message
+            if error.message.startswith("`") and path == "data.where"
+            else f"`{path}`: {error.message}"
+        )
+        faults.note(_line(reading, path), f"{what}. {error.hint}")
+        return None
+
+
+def _line(reading: Reading, path: str) -> int:
+    """The line of a key, or of the nearest section around it that is written."""
+    while path and path not in reading.nodes:
+        path = path.rpartition(".")[0]
+    node = reading.nodes.get(path)
+    return node.start_mark.line + 1 if node is not None else 1

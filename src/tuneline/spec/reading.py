@@ -1,0 +1,247 @@
+"""From YAML to values: the file's nodes walked beside the table of keys, every fault noted with its file and
+line.
+
+A number may be written `5e-4`, which YAML 1.1 takes for text. Text may be written unquoted even where YAML
+sees a number. Nothing here raises for a fault of the file's content; `Faults` gathers them, and
+`project.load` raises once.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+
+from tuneline.spec.sections import KEYS, LATER, SECTIONS, Key
+
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_INTEGER = re.compile(r"[-+]?\d[\d_]*")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass
+class Faults:
+    """What is wrong with a file, line by line."""
+
+    file: str
+    found: list[tuple[int, str]] = field(default_factory=list)
+    """(line, what), in the order found."""
+
+    def note(self, where: yaml.Node | int, what: str) -> None:
+        """One fault at a node, or at a line; 0 is outside the file."""
+        line = where if isinstance(where, int) else where.start_mark.line + 1
+        self.found.append((line, what))
+
+    @property
+    def lines(self) -> list[str]:
+        """`file:line: what`, by line."""
+        ordered = sorted(dict.fromkeys(self.found), key=lambda fault: fault[0])
+        return [f"{self.file}:{line}: {what}" if line else what for line, what in ordered]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file gave: values by dotted path, and the node each was written at."""
+
+    values: Mapping[str, Any]
+    nodes: Mapping[str, yaml.Node]
+
+
+def read(root: yaml.Node | None, faults: Faults) -> Reading:
+    """The values of a composed file. Keys that are not written are not in it."""
+    values: dict[str, Any] = {}
+    nodes: dict[str, yaml.Node] = {}
+    if not isinstance(root, yaml.MappingNode):
+        faults.note(root or 1, "the file must be a mapping of keys, e.g. `name: my-model`")
+        return Reading(values, nodes)
+    _section("", root, values, nodes, faults)
+    return Reading(values, nodes)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`; nearest: ...`, or "" when nothing is near."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; nearest: `{close[0]}`" if close else ""
+
+
+def _section(
+    section: str, node: yaml.MappingNode, values: dict[str, Any], nodes: dict[str, yaml.Node], faults: Faults
+) -> None:
+    nodes[section] = node
+    for name, key_node, value in _entries(node, faults):
+        path = f"{section}.{name}".lstrip(".")
+        if path in LATER:
+            faults.note(key_node, f"`{path}` belongs to a part that is not built yet")
+        elif path in SECTIONS:
+            if isinstance(value, yaml.MappingNode):
+                _section(path, value, values, nodes, faults)
+            else:
+                faults.note(value, f"`{path}` must be a mapping of keys, but is {_shown(value)}")
+        elif path in KEYS:
+            nodes[path] = value
+            read_value = _value(KEYS[path], value, faults)
+            if read_value is not None:
+                values[path] = read_value
+        else:
+            faults.note(key_node, _unknown(section, name))
+
+
+def _entries(node: yaml.MappingNode, faults: Faults) -> list[tuple[str, yaml.Node, yaml.Node]]:
+    """(key's text, its node, value's node), each key once."""
+    seen: dict[str, tuple[str, yaml.Node, yaml.Node]] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            faults.note(key, "a key must be plain text")
+        elif key.value in seen:
+            faults.note(
+                key,
+                f"`{key.value}` is there twice; first in line {seen[key.value][1].start_mark.line + 1}",
+            )
+        else:
+            seen[key.value] = (key.value, key, value)
+    return list(seen.values())
+
+
+def _unknown(section: str, name: str) -> str:
+    here = {
+        path.removeprefix(f"{section}.") for path in KEYS if path.startswith(f"{section}.") or not section
+    }
+    here = {path.split(".")[0] for path in here}
+    elsewhere = [path for path in KEYS if path.split(".")[-1] == name]
+    where = f" in `{section}`" if section else ""
+    if elsewhere and name not in here:
+        return f"unknown key `{name}`{where}; nearest: `{elsewhere[0]}`"
+    return f"unknown key `{name}`{where}{nearest(_FAMILIAR.get(name, name), here)}"
+
+
+_FAMILIAR = {
+    "lr": "learning_rate", "epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size",
+    "micro_batch_size": "per_device_train_batch_size", "rank": "r", "lora_r": "r", "lora_rank": "r",
+    "alpha": "lora_alpha", "dropout": "lora_dropout", "scheduler": "lr_scheduler_type", "warmup": "warmup_ratio",
+    "cutoff_len": "max_length", "sequence_len": "max_length", "lora_target": "target_modules",
+    "lora_target_modules": "target_modules", "model_name_or_path": "base_model", "model": "base_model",
+    "dataset": "data", "dataset_name": "data", "filter": "where", "template": "prompt", "eval": "evaluate",
+    "response": "completion", "output": "completion",
+}  # fmt: skip
+"""What other tools call our keys."""
+
+
+def _value(key: Key, node: yaml.Node, faults: Faults) -> Any:
+    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
+        faults.note(node, f"`{key.path}` has no value")
+        return None
+    reader = {
+        "text": _text, "integer": _number, "number": _number, "texts": _texts, "text_or_texts": _texts,
+        "map": _map,
+        "maps": _maps, "duration": _duration,
+    }[key.kind]  # fmt: skip
+    return reader(key, node, faults)
+
+
+def _text(key: Key, node: yaml.Node, faults: Faults) -> str | None:
+    if not isinstance(node, yaml.ScalarNode):
+        faults.note(node, f"`{key.path}` must be text, but is {_shown(node)}")
+        return None
+    text = str(node.value)
+    if key.choices and text not in key.choices:
+        known = ", ".join(key.choices)
+        faults.note(node, f"`{key.path}` is `{text}`; it can be {known}{nearest(text, key.choices)}")
+        return None
+    if key.pattern and text and not re.fullmatch(key.pattern, text):
+        faults.note(
+            node, f"`{key.path}` is `{text}`, which does not fit: {_MEANT.get(key.pattern, key.pattern)}"
+        )
+        return None
+    if not text.strip() and key.path in ("name", "base_model", "data.source"):
+        faults.note(node, f"`{key.path}` is blank")
+        return None
+    return text
+
+
+_MEANT = {
+    "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?": "lower-case letters, digits and `-`, at most 63",
+    "(sha256:)?[0-9a-fA-F]{64}": "64 hexadecimal digits",
+}
+
+
+def _number(key: Key, node: yaml.Node, faults: Faults) -> int | float | None:
+    whole = key.kind == "integer"
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if not plain or not (_INTEGER if whole else _NUMBER).fullmatch(str(node.value)):
+        faults.note(node, f"`{key.path}` must be a {'whole ' if whole else ''}number, but is {_shown(node)}")
+        return None
+    text = str(node.value).replace("_", "")
+    number = int(text) if whole else float(text)
+    if (bound := _outside(key, number)) is not None:
+        faults.note(node, f"`{key.path}` is {node.value}; it must be {bound}")
+        return None
+    return number
+
+
+def _outside(key: Key, number: float) -> str | None:
+    bounds = (
+        (key.low is not None and number < key.low, f"at least {key.low}"),
+        (key.high is not None and number > key.high, f"at most {key.high}"),
+        (key.above is not None and number <= key.above, f"more than {key.above}"),
+        (key.below is not None and number >= key.below, f"less than {key.below}"),
+    )
+    return next((what for broken, what in bounds if broken), None)
+
+
+def _duration(key: Key, node: yaml.Node, faults: Faults) -> float | None:
+    match = _DURATION.fullmatch(str(node.value).strip()) if isinstance(node, yaml.ScalarNode) else None
+    if not match:
+        faults.note(
+            node, f"`{key.path}` must be a time such as `90s`, `30m`, `2h` or `1d`, but is {_shown(node)}"
+        )
+        return None
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _texts(key: Key, node: yaml.Node, faults: Faults) -> Any:
+    if key.kind == "text_or_texts" and isinstance(node, yaml.ScalarNode):
+        return _text(key, node, faults)
+    if not isinstance(node, yaml.SequenceNode):
+        faults.note(node, f"`{key.path}` must be a list, but is {_shown(node)}")
+        return None
+    read_texts = [_text(key, entry, faults) for entry in node.value]
+    texts = [text for text in read_texts if text is not None]
+    return ",".join(texts) if key.kind == "text_or_texts" else tuple(texts)
+
+
+def _map(key: Key, node: yaml.Node, faults: Faults) -> dict[str, str] | None:
+    if not isinstance(node, yaml.MappingNode):
+        faults.note(node, f"`{key.path}` must be a mapping, but is {_shown(node)}")
+        return None
+    found = {}
+    for name, _, value in _entries(node, faults):
+        if isinstance(value, yaml.ScalarNode):
+            found[name] = str(value.value)
+        else:
+            faults.note(value, f"`{key.path}.{name}` must be text, but is {_shown(value)}")
+    return found
+
+
+def _maps(key: Key, node: yaml.Node, faults: Faults) -> dict[str, dict[str, str]] | None:
+    if not isinstance(node, yaml.MappingNode):
+        faults.note(node, f"`{key.path}` must be a mapping, but is {_shown(node)}")
+        return None
+    found = {}
+    for name, _, value in _entries(node, faults):
+        inner = _map(Key(f"{key.path}.{name}", "map", {}, ""), value, faults)
+        if inner is not None:
+            found[name] = inner
+    return found
+
+
+def _shown(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    if getattr(node, "style", None) in ("'", '"'):
+        return f'the text "{node.value}"'
+    return f"`{node.value}`" if node.value else "empty"

