@@ -14,6 +14,7 @@ from tuneline.plan.comparison import Comparison, difference, total
 from tuneline.plan.gate import decidable, judge
 from tuneline.plan.power import most_differing
 from tuneline.plan.statistics import better_power, noninferior_power
+from tuneline.train import metrics as evaluation
 
 LABELS = ("negative", "positive")
 
@@ -132,8 +133,10 @@ def test_metrics_are_those_of_their_definitions():
     assert total(compared, "log_loss", "candidate", rows) == pytest.approx(
         -np.mean([math.log(x if r else 1 - x) for x, r in zip(p, right, strict=True)])
     )
-    bins = np.minimum((np.array(p) * 15).astype(int), 14)
-    ece = sum(abs((np.array(p) - right)[bins == b].sum()) for b in range(15)) / 150
+    ece = 0.0
+    for k in range(10):
+        inside = [(x, r) for x, r in zip(p, right, strict=True) if k / 10 < x <= (k + 1) / 10]
+        ece += abs(sum(x - r for x, r in inside)) / 150
     assert total(compared, "ece", "candidate", rows) == pytest.approx(ece)
 
 
@@ -372,3 +375,19 @@ def test_the_table_in_the_documentation_is_what_is_computed():
         assert chances == shown
         differing = most_differing(n, m, 0.05)
         assert most == {-1: "never", n: "all"}.get(differing, f"{differing} ({100 * differing / n:.1f}%)")
+
+
+def test_the_metrics_of_the_gate_are_those_of_the_evaluation():
+    """Two implementations, one for reports and one as sums over rows, give the same numbers."""
+    rng = np.random.default_rng(2)
+    gold, p = rng.integers(0, 2, 300), rng.uniform(0.01, 0.99, 300)
+    probabilities = np.column_stack([1 - p, p])
+    said = probabilities.argmax(axis=1)
+    compared = comparison(
+        gold.tolist(), said.tolist(), base=said.tolist(), p=probabilities.max(axis=1).tolist()
+    )
+    reported = evaluation.report(gold, probabilities, list(LABELS))
+    for metric in ("accuracy", "f1", "ece", "log_loss"):
+        assert total(compared, metric, "candidate", np.arange(300)) == pytest.approx(
+            reported[metric], abs=1e-12
+        )

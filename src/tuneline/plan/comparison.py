@@ -16,9 +16,9 @@ from tuneline.errors import DataError
 from tuneline.plan.statistics import Floats
 
 WHO = ("candidate", "base", "live")
-ECE_BINS = 15
-"""Equal-width bins of confidence (Guo et al., ICML 2017)."""
-_SMALLEST_P = 1e-12
+ECE_BINS = 10
+"""Equal bins of confidence, (0, 0.1], (0.1, 0.2], ..., as the evaluation has them."""
+_SMALLEST_P = 1e-15
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Comparison:
             answers=answers,
             slices={
                 name.removeprefix("keep_"): np.array(
-                    ["" if v is None else str(v) for v in values], dtype=np.str_
+                    ["(none)" if v is None else str(v) for v in values], dtype=np.str_
                 )
                 for name, values in predictions.items()
                 if name.startswith("keep_")
@@ -161,7 +161,8 @@ def _f1(comparison: Comparison, who: str, rows: NDArray[np.int64]) -> Sums:
 def _ece(comparison: Comparison, who: str, rows: NDArray[np.int64]) -> Sums:
     """Expected calibration error: |confidence - accuracy| of each bin, weighted by its rows."""
     p = comparison.answers[who].p[rows]
-    inside = np.minimum((p * ECE_BINS).astype(np.int64), ECE_BINS - 1)[:, None] == np.arange(ECE_BINS)
+    number = np.clip(np.ceil(np.nan_to_num(p) * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
+    inside = number[:, None] == np.arange(ECE_BINS)
     gap = inside * (p - comparison.right(who, rows))[:, None]
     per_row = np.hstack([gap, np.ones((len(rows), 1))])
     return Sums(per_row, lambda s: np.abs(s[:, :ECE_BINS]).sum(axis=1) / s[:, ECE_BINS])
