@@ -1,6 +1,7 @@
 """Digests of files and folders: what makes two artifacts the same.
 
-Limits: names and bytes only. Modes, times and empty sub-folders do not count; a link counts as what it points to.
+Limits: names and bytes only. Modes, times and empty sub-folders do not count; a link counts as what it points
+to.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ _BLOCK = 1 << 20
 def digest_path(path: Path) -> tuple[Digest, int]:
     """The digest and the size in bytes of what is at `path`.
 
-    A file: sha256 of its bytes. A folder: sha256 of the canonical JSON of its sorted `[relative path, digest]` pairs,
-    so an empty folder has the digest of `[]`.
+    A file: sha256 of its bytes. A folder: sha256 of the canonical JSON of its sorted `[relative path,
+    digest]` pairs, so an empty folder has the digest of `[]`.
 
     Raises: DataError if nothing is there, or a link in it points to nothing.
     """

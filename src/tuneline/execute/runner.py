@@ -7,7 +7,9 @@ How to use it (all methods may be called from any thread; none of them waits for
     runner.start(run_id, ir, parameters, lease)    # new, or left by a server that died: its events say which
     runner.cancel(run_id, by="ann")
     runner.retry(run_id, ir, parameters, lease, by="ann")
-    runner.stop()                                  # tasks live on under their shims; the next `start` adopts them
+    runner.stop()                                  # tasks live on under their shims; the next `start` adopts
+    them
 
-On a restart call `start` with a fresh lease for every run that has not ended; there is no other recovery step.
+On a restart call `start` with a fresh lease for every run that has not ended; there is no other recovery
+step.
 """

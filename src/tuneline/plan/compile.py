@@ -1,0 +1,110 @@
+"""A project becomes a pipeline in KFP IR 2.1, the same bytes each time: what every runner executes.
+
+Every scalar, list or mapping of the project that a step reads is a root input with the project's value as default,
+so `-p train.r=16`, Airflow's form and KFP's form mean the same. Limits: the line of `plan.components`, no other.
+"""
+
+from typing import Any, Protocol
+
+from tuneline_ir import convert
+
+from tuneline.plan.components import LINE, Component, Param
+
+SCHEMA_VERSION = "2.1.0"
+IMAGE = "tuneline"
+"""The image of our own steps: locally this interpreter, elsewhere the one built from the repository."""
+BACKOFF = {"backoffDuration": "1s", "backoffFactor": 2.0, "backoffMaxDuration": "60s"}
+
+
+class Values(Protocol):
+    """What is asked of a project; `spec.project.Project` is one."""
+
+    def value(self, dotted: str) -> Any:
+        """The value of a field, defaults filled in, as JSON has it."""
+        ...
+
+
+def compile_project(project: Values) -> dict[str, Any]:
+    """The pipeline spec of a project, JSON values only. Raises: ValueError if a value does not fit its type."""
+    return {
+        "pipelineInfo": {"name": str(project.value("name"))},
+        "components": {f"comp-{step.name}": _component(step) for step in LINE},
+        "deploymentSpec": {"executors": {f"exec-{step.name}": _executor(step) for step in LINE}},
+        "root": {
+            "dag": {"tasks": {step.name: _task(step) for step in LINE}},
+            "inputDefinitions": {"parameters": _root_inputs(project)},
+        },
+        "schemaVersion": SCHEMA_VERSION,
+    }
+
+
+def input_name(dotted: str) -> str:
+    """The root input of a project's field: `train.r` is `train_r`."""
+    return dotted.replace(".", "_")
+
+
+def _root_inputs(project: Values) -> dict[str, Any]:
+    fields = {param.field: param.type for step in LINE for param in step.params if param.field}
+    return {
+        input_name(dotted): {
+            "parameterType": type,
+            "defaultValue": convert(project.value(dotted), type),
+            "isOptional": True,
+        }
+        for dotted, type in sorted(fields.items())
+    }
+
+
+def _component(step: Component) -> dict[str, Any]:
+    body: dict[str, Any] = {"executorLabel": f"exec-{step.name}"}
+    given = {
+        "parameters": {param.name: {"parameterType": param.type} for param in step.params},
+        "artifacts": {given.name: _artifact(given.type) for given in step.inputs},
+    }
+    made = {
+        "parameters": {name: {"parameterType": type} for name, type in step.returns},
+        "artifacts": {out.name: _artifact(out.type) for out in step.outputs},
+    }
+    for key, definitions in (("inputDefinitions", given), ("outputDefinitions", made)):
+        if any(definitions.values()):
+            body[key] = {kind: entries for kind, entries in definitions.items() if entries}
+    return body
+
+
+def _artifact(type: str) -> dict[str, Any]:
+    return {"artifactType": {"schemaTitle": type, "schemaVersion": "0.0.1"}}
+
+
+def _executor(step: Component) -> dict[str, Any]:
+    command = ["tuneline", "step", step.name]
+    return {"container": {"image": IMAGE, "command": command, "args": ["--executor-input", "{{$}}"]}}
+
+
+def _task(step: Component) -> dict[str, Any]:
+    upstream = {param.task for param in step.params if param.task} | {given.task for given in step.inputs}
+    body: dict[str, Any] = {
+        "taskInfo": {"name": step.name},
+        "componentRef": {"name": f"comp-{step.name}"},
+        "cachingOptions": {"enableCache": True} if step.cached else {},
+    }
+    inputs = {
+        "parameters": {param.name: _parameter(param) for param in step.params},
+        "artifacts": {
+            given.name: {
+                "taskOutputArtifact": {"producerTask": given.task, "outputArtifactKey": given.output}
+            }
+            for given in step.inputs
+        },
+    }
+    body["inputs"] = {kind: entries for kind, entries in inputs.items() if entries}
+    if upstream or step.after:
+        body["dependentTasks"] = sorted(upstream | set(step.after))
+    if step.retries:
+        body["retryPolicy"] = {"maxRetryCount": step.retries, **BACKOFF}
+    return body
+
+
+def _parameter(param: Param) -> dict[str, Any]:
+    if param.task:
+        return {"taskOutputParameter": {"producerTask": param.task, "outputParameterKey": param.output}}
+    return {"componentInputParameter": input_name(param.field)}
