@@ -1,0 +1,134 @@
+"""`tune`: fine-tunes the base on the training rows, LoRA or whole, and puts out the adapter, its curves and its numbers.
+
+The adapter folder holds nothing of when or where: the same base, rows, recipe, versions and threads give the same bytes.
+"""
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tuneline.errors import DataError, ModelError
+from tuneline.steps.io import Step
+from tuneline.train.checkpoints import Checkpoints
+from tuneline.train.curves import Curves
+from tuneline.train.recipe import Recipe
+from tuneline.train.rows import Split, examples, read_split
+from tuneline.types import digest_bytes, digest_json
+
+
+def run(step: Step) -> None:
+    """Parameters of `train:`; inputs `base`, `train`, `init`; outputs `adapter`, `metrics`, `logs`."""
+    from tuneline.train import fine_tuning, machine
+    from tuneline.train.training import Point, train
+
+    recipe = Recipe.parse(step.parameters)
+    split = read_split(step.inputs["train"])
+    base = json.loads((step.inputs["base"] / "base.json").read_text(encoding="utf-8"))
+    init = find_adapter(step.inputs.get("init"))
+    threads = machine.settle(recipe.seed)
+    model = fine_tuning.prepare(step.inputs["base"], init, recipe, str(base["name"]))
+    rows = examples(model.tokenizer, split, recipe.max_length)
+    if not rows:
+        raise DataError("No row has anything to learn.", hint="Look at `tuneline data preview`, or raise train.max_length.")
+    key = training_key(recipe, split, step.inputs["base"], init, threads)
+    checkpoints = Checkpoints(step.state / "checkpoints", key)
+    past = checkpoints.load()
+    if past is not None:
+        step.note(f"Going on from step {past['progress']['step']}.")
+    with Curves(_empty(step.outputs["logs"]), step.clock()) as curves:
+        if past is not None:
+            for number, (loss, rate) in enumerate(zip(past["progress"]["losses"], past["progress"]["rates"], strict=True), 1):
+                curves.add(number, {"train/loss": loss, "train/learning_rate": rate}, step.clock())
+        del past
+
+        def report(point: Point) -> None:
+            numbers = {
+                "loss": point.loss,
+                "tokens_per_s": point.tokens / max(point.seconds, 1e-9),
+                "learning_rate": point.learning_rate,
+                "grad_norm": point.grad_norm,
+            }
+            step.progress(point.step, point.total, "steps", **numbers)
+            curves.add(point.step, {f"train/{name}": value for name, value in numbers.items()}, step.clock())
+
+        progress = train(model, rows, recipe, checkpoints, report, step.clock)
+    _write(step, model, recipe, split, base, len(rows), init)
+    metrics = {
+        "train_loss": sum(progress.losses) / len(progress.losses),
+        "final_loss": progress.losses[-1],
+        "steps": progress.step,
+        "rows": len(rows),
+        "tokens": progress.tokens,
+        "seconds": progress.seconds,
+        "tokens_per_s": progress.tokens / max(progress.seconds, 1e-9),
+        "threads": threads,
+    }
+    step.outputs["metrics"].write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    step.describe("metrics", metrics)
+
+
+def find_adapter(folder: Path | None) -> Path | None:
+    """The adapter in an input that may be a release's package, an adapter, or empty. Raises ModelError if it is another thing."""
+    if folder is None or not any(folder.iterdir()):
+        return None
+    for found in (folder / "adapter", folder):
+        if (found / "adapter_config.json").is_file() or (found / "model.safetensors").is_file():
+            return found
+    raise ModelError(f"{folder} is neither a release's package nor an adapter.", hint="It needs adapter_config.json.")
+
+
+def training_key(recipe: Recipe, split: Split, base: Path, init: Path | None, threads: int) -> str:
+    """What decides a training's bytes, as one digest."""
+    shown = split.rows.select(pl.col("row", "prompt", "completion", "messages").exclude(pl.Null))
+    return digest_json(
+        {
+            "recipe": recipe.to_json(),
+            "rows": digest_bytes(shown.write_json().encode()),
+            "base": digest_bytes((base / "base.json").read_bytes()),
+            "init": _identity(init),
+            "threads": threads,
+            "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        }
+    )
+
+
+def _identity(init: Path | None) -> str:
+    """The digest of the weights training starts from; "" if it starts from the base."""
+    if init is None:
+        return ""
+    names = ("adapter_model.safetensors", "model.safetensors")
+    return digest_bytes(next((init / name).read_bytes() for name in names if (init / name).is_file()))
+
+
+def _write(
+    step: Step, model: Any, recipe: Recipe, split: Split, base: dict[str, Any], rows: int, init: Path | None
+) -> None:
+    from tuneline.train import fine_tuning
+
+    folder = _empty(step.outputs["adapter"])
+    fine_tuning.save(model, folder, recipe)
+    facts = {
+        "method": recipe.method,
+        "base": base,
+        "tokenizer_hash": model.tokenizer.hash,
+        "template": split.info.get("template"),
+        "template_hash": split.info.get("template_hash"),
+        "format": split.info.get("format", "prompt"),
+        "labels": split.labels,
+        "completions": split.completions,
+        "recipe": recipe.to_json(),
+        "rows": rows,
+        "init": _identity(init),
+    }
+    text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / "tuneline.json").write_text(text, encoding="utf-8")
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

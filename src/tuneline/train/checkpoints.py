@@ -1,0 +1,79 @@
+"""Checkpoints that are whole or not there: a folder is written aside, synced, then renamed; a checksum guards what is in it.
+
+A training killed at any moment goes on from the newest whole one and ends with the same bytes as one left alone. Two are
+kept. One whose `key` is another training's (other rows, recipe, base, threads or versions) is not taken.
+"""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_STATE, _CHECKSUM, _KEPT = "state.pt", "sha256", 2
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one training, in one folder."""
+
+    folder: Path
+    key: str
+    """What the training is made of, as a digest."""
+
+    def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Keep `state` as of optimizer step `step`; the one before the last goes. Raises OSError, leaving the others whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left_over in self.folder.glob("*.part"):
+            shutil.rmtree(left_over)
+        scratch, target = self.folder / f"{step:09d}.part", self.folder / f"{step:09d}"
+        scratch.mkdir()
+        with (scratch / _STATE).open("wb") as file:
+            torch.save({"key": self.key, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        with (scratch / _CHECKSUM).open("w") as out:
+            out.write(_digest(scratch / _STATE))
+            out.flush()
+            os.fsync(out.fileno())
+        shutil.rmtree(target, ignore_errors=True)
+        scratch.rename(target)
+        _sync_folder(self.folder)
+        for old in self._whole()[_KEPT:]:
+            shutil.rmtree(old)
+        return target
+
+    def load(self) -> dict[str, Any] | None:
+        """The state of the newest whole checkpoint of this training, or None."""
+        for path in self._whole():
+            try:
+                if (path / _CHECKSUM).read_text() != _digest(path / _STATE):
+                    continue
+                state = torch.load(path / _STATE, weights_only=True)
+            except (OSError, RuntimeError, ValueError):
+                continue
+            if state.get("key") == self.key:
+                return dict(state)
+        return None
+
+    def _whole(self) -> list[Path]:
+        """Newest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,84 @@
+"""From a base and a recipe to a model that can be trained, and from a trained model to the folder that is released."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from tuneline.errors import ModelError
+from tuneline.train import adapters, machine
+from tuneline.train.model import TrainedModel, load_network
+from tuneline.train.recipe import Recipe
+from tuneline.train.tokenizer import load as load_tokenizer
+from tuneline.train.tokenizer import tokenizer_hash
+
+
+def prepare(base: Path, init: Path | None, recipe: Recipe, base_name: str) -> TrainedModel:
+    """The model to train: an adapter on the frozen base, or the whole base in float32.
+
+    Args:
+        init: an adapter (or a whole model, for `method: full`) to go on from, or None.
+    Raises: ModelError if `init` does not fit the base or the method.
+    """
+    tokenizer = load_tokenizer(base)
+    if init is not None:
+        _check_fits(base, init, recipe)
+    if recipe.method == "full":
+        network = load_network(init or base, torch.float32)
+        network.requires_grad_(True)
+        return TrainedModel(network, tokenizer)
+    network = load_network(base, machine.choose_dtype(recipe.dtype))
+    network.requires_grad_(False)
+    if init is None:
+        return TrainedModel(adapters.add_adapter(network, recipe, base_name), tokenizer)
+    adapted = adapters.load_adapter(network, init, train=True)
+    config = adapted.peft_config["default"]
+    asked = adapters.choose_targets(network, recipe.target_modules)
+    if (config.r, config.lora_alpha, sorted(config.target_modules)) != (recipe.r, recipe.lora_alpha, asked):
+        raise ModelError(
+            f"The adapter to go on from has r={config.r}, lora_alpha={config.lora_alpha} on "
+            f"{', '.join(sorted(config.target_modules))}; the project asks for r={recipe.r}, lora_alpha={recipe.lora_alpha} "
+            f"on {', '.join(asked)}.",
+            hint="Set `train:` to what the adapter has, or leave `init_adapter` out.",
+        )
+    config.base_model_name_or_path = network.name_or_path = base_name
+    return TrainedModel(adapted, tokenizer)
+
+
+def save(model: TrainedModel, folder: Path, recipe: Recipe) -> None:
+    """Write what was trained: a PEFT adapter, or a whole model in bfloat16 with its config."""
+    if recipe.method == "lora":
+        adapters.save_adapter(model.network, folder)
+        return
+    state = model.network.state_dict()
+    if model.network.config.tie_word_embeddings:
+        state = {name: value for name, value in state.items() if not name.startswith("lm_head.")}
+    tensors = {name: state[name].to(torch.bfloat16).contiguous() for name in sorted(state)}
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    settings = {key: value for key, value in model.network.config.to_dict().items() if key != "_name_or_path"}
+    settings |= {"dtype": "bfloat16", "architectures": [type(model.network).__name__]}
+    (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _check_fits(base: Path, init: Path, recipe: Recipe) -> None:
+    """Refuse an adapter of another base by what its own tuneline.json says, before its tensors are looked at."""
+    whole = (init / "model.safetensors").is_file()
+    if whole != (recipe.method == "full"):
+        raise ModelError(
+            f"{init} is a {'whole model' if whole else 'LoRA adapter'}; the project asks for `method: {recipe.method}`.",
+            hint="Set `train.method` to match, or leave `init_adapter` out.",
+        )
+    facts = init / "tuneline.json"
+    if not facts.is_file():
+        return
+    said = json.loads(facts.read_text(encoding="utf-8"))
+    here = json.loads((base / "base.json").read_text(encoding="utf-8"))
+    if said["base"]["file_sha256"] != here["file_sha256"]:
+        raise ModelError(
+            f"The adapter in {init} does not fit its base: it was trained on {said['base']['name']} "
+            f"({said['base']['file_sha256'][:12]}), the project's base is {here['name']} ({here['file_sha256'][:12]}).",
+            hint="Use the base it was trained on, or leave `init_adapter` out.",
+        )
+    if said["tokenizer_hash"] != tokenizer_hash(base):
+        raise ModelError(f"The adapter in {init} was trained with another tokenizer than the base has.")

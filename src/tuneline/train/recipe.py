@@ -1,0 +1,98 @@
+"""What `train:` in a project asks for, as the trainer takes it. Names are those of Hugging Face's Trainer and PEFT."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from tuneline.errors import SpecError
+
+_CHOICES = {
+    "method": ("lora", "full"),
+    "lr_scheduler_type": ("cosine", "linear", "constant"),
+    "dtype": ("auto", "float32", "bfloat16"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every number of a training. The defaults are the project file's."""
+
+    method: str = "lora"
+    r: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.0
+    target_modules: str = "all-linear"
+    learning_rate: float = 2e-4
+    num_train_epochs: float = 1.0
+    max_steps: int = -1
+    """Optimizer steps; -1 for as many as `num_train_epochs` needs."""
+    per_device_train_batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    lr_scheduler_type: str = "cosine"
+    warmup_ratio: float = 0.03
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm; 0 leaves them."""
+    max_length: int = 512
+    save_steps: int = 50
+    """Optimizer steps between checkpoints."""
+    dtype: str = "auto"
+    seed: int = 42
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, Any]) -> Self:
+        """The recipe in a step's parameters; KFP gives every number as a float. Raises SpecError with every fault."""
+        known = {field.name: field.type for field in fields(cls)}
+        values = {name: _typed(known[name], value) for name, value in parameters.items() if name in known}
+        recipe = cls(**values)
+        if faults := recipe._faults():
+            raise SpecError("The training's numbers cannot be used.", hint="Correct `train:`.", details=faults)
+        return recipe
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, for manifests."""
+        return asdict(self)
+
+    def total_steps(self, batches: int) -> int:
+        """How many optimizer steps a training over `batches` batches an epoch takes."""
+        if self.max_steps > 0:
+            return self.max_steps
+        return max(1, math.ceil(self.num_train_epochs * self.steps_per_epoch(batches)))
+
+    def steps_per_epoch(self, batches: int) -> int:
+        """Optimizer steps in one pass over `batches` batches."""
+        return max(1, math.ceil(batches / self.gradient_accumulation_steps))
+
+    def rate(self, step: int, total: int) -> float:
+        """The learning rate of optimizer step `step` (0-based) of `total`, as transformers' schedules have it."""
+        warmup = math.ceil(self.warmup_ratio * total)
+        if step < warmup:
+            return self.learning_rate * step / max(1, warmup)
+        if self.lr_scheduler_type == "constant":
+            return self.learning_rate
+        done = (step - warmup) / max(1, total - warmup)
+        if self.lr_scheduler_type == "linear":
+            return self.learning_rate * max(0.0, 1.0 - done)
+        return self.learning_rate * max(0.0, 0.5 * (1.0 + math.cos(math.pi * done)))
+
+    def _faults(self) -> list[str]:
+        faults = [
+            f"train.{name}: `{getattr(self, name)}` is not one of {', '.join(choices)}"
+            for name, choices in _CHOICES.items()
+            if getattr(self, name) not in choices
+        ]
+        positive = ("r", "lora_alpha", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
+                    "gradient_accumulation_steps", "max_length", "save_steps")  # fmt: skip
+        faults += [f"train.{name}: {getattr(self, name)} is not above 0" for name in positive if getattr(self, name) <= 0]
+        if not 0 <= self.lora_dropout < 1:
+            faults.append(f"train.lora_dropout: {self.lora_dropout} is not in 0 to 1")
+        if not 0 <= self.warmup_ratio <= 1:
+            faults.append(f"train.warmup_ratio: {self.warmup_ratio} is not in 0 to 1")
+        return faults
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    if kind is int:
+        return int(value)
+    return float(value) if kind is float else str(value)
