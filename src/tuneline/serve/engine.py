@@ -27,6 +27,8 @@ class Loadable:
     base_name: str
     method: str
     """`lora` or `full`."""
+    max_length: int
+    """Tokens of the longest row it may have been trained on: what it must be able to answer."""
 
 
 @dataclass(frozen=True)

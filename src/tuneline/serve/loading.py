@@ -23,6 +23,7 @@ def from_package(base: Path, folder: Path) -> Loadable:
         template=found.template,
         base_name=str(found.manifest["base"]["name"]),
         method=str(found.manifest["method"]),
+        max_length=int(found.manifest["recipe"].get("max_length") or 0),
     )
 
 
@@ -37,6 +38,7 @@ def from_parts(base: Path, served: Path, adapter: Path) -> Loadable:
         template=package.template_of(trained),
         base_name=str(trained["base"]["name"]),
         method=str(trained["method"]),
+        max_length=int(trained["recipe"].get("max_length") or 0),
     )
 
 

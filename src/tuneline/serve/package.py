@@ -15,12 +15,12 @@ byte.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tuneline.errors import ModelError
-from tuneline.types import digest_json
+from tuneline.spec.template import Template
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -82,15 +82,12 @@ def template_of(trained: Mapping[str, Any]) -> dict[str, str]:
 
     Raises: ModelError if the template's text is not the one whose hash training recorded.
     """
-    text = trained["template"]
-    for format_ in [text["format"]] if "format" in text else ["prompt", "messages", "alpaca", "sharegpt"]:
-        template = {
-            "prompt": text.get("prompt") or "",
-            "completion": text.get("completion") or "",
-            "format": format_,
-        }
-        if digest_json(template) == trained["template_hash"]:
-            return {**template, "hash": trained["template_hash"]}
+    text = trained["template"] or {}
+    named = text.get("format") or trained.get("format")
+    for format_ in [named] if named else ["prompt", "messages"]:
+        template = Template(text.get("prompt") or "", text.get("completion") or "", format_)
+        if template.hash == trained["template_hash"]:
+            return {**asdict(template), "hash": str(trained["template_hash"])}
     raise ModelError(
         "The adapter's template is not the one it was trained with: its hash is another.",
         hint="tuneline.json in the adapter's folder was changed; train again.",

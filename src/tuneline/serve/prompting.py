@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import jinja2
@@ -20,7 +19,7 @@ import jinja2.ext
 import jinja2.sandbox
 
 from tuneline.errors import DataError, ModelError
-from tuneline.types import digest_json
+from tuneline.spec.template import Template, pieces
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Prompting:
     @property
     def template_hash(self) -> str:
         """What training recorded: equal templates have equal hashes, and a space more is another template."""
-        return digest_json({"prompt": self.prompt, "completion": self.completion, "format": self.format})
+        return Template(self.prompt, self.completion, self.format).hash
 
     def chat_prompt(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """The text a conversation becomes.
@@ -100,6 +99,14 @@ def with_template(template: str, text: str) -> str:
     return before + middle + after
 
 
+def field_of(template: str, prompt: str) -> str | None:
+    """What filled the one field of `template` in `prompt`; None if that cannot be told."""
+    ends = _around_field(template)
+    if ends is None or not (prompt.startswith(ends[0]) and prompt.endswith(ends[1])):
+        return None
+    return prompt[len(ends[0]) : len(prompt) - len(ends[1])]
+
+
 def load_prompting(template: Mapping[str, Any], tokenizer: Path) -> Prompting:
     """The prompting of a package: its template.json and its tokenizer folder."""
     config = _json(tokenizer / "tokenizer_config.json")
@@ -123,7 +130,7 @@ def load_prompting(template: Mapping[str, Any], tokenizer: Path) -> Prompting:
 def _around_field(template: str) -> tuple[str, str] | None:
     """The literal text before and after the template's only field."""
     before, after, fields = "", "", 0
-    for literal, field, _, _ in Formatter().parse(template):
+    for literal, field in pieces(template):
         before, after = (before, after + literal) if fields else (before + literal, after)
         fields += field is not None
     return (before, after) if fields == 1 else None

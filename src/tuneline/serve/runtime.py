@@ -163,8 +163,9 @@ class Runtime:
     async def _load(self) -> None:
         try:
             options, loadable = self._options, self._loadable
+            context = max(options.context, loadable.max_length)
             engine = await self._kind.start(
-                loadable, threads=options.threads, slots=options.slots, context=options.context
+                loadable, threads=options.threads, slots=options.slots, context=context
             )
             self._engine = engine
             prompting = load_prompting(loadable.template, loadable.tokenizer)

@@ -1,0 +1,213 @@
+"""The step `verify`: makes what the runtime loads, starts the runtime as it will be deployed, and proves that
+it is the model that was trained. A proof that fails ends the run; its every reason is in the error.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneline.errors import ModelError, ProofError
+from tuneline.execute.files import digest_path
+from tuneline.serve import asking, child, gguf_adapter, package, proof, runtimes
+from tuneline.serve.asking import Question, Reply
+from tuneline.serve.loading import read_json
+from tuneline.serve.prompting import field_of, with_template
+from tuneline.serve.proof import Compared, Identity, Proof
+from tuneline.steps.io import Step
+from tuneline.train import model as trainer
+from tuneline.train.rows import Split, read_split
+from tuneline.train.tokenizer import tokenizer_hash
+
+MAX_ANSWER = 16
+"""Tokens of an answer that are compared; a classifier's answer has two or three."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be proven: folders, as the line made them."""
+
+    runtime: str
+    base: Path
+    adapter: Path
+    served: Path
+    test: Path
+    dtype: str = "auto"
+
+
+def run(step: Step) -> None:
+    """Parameters: runtime, dtype, max_length. Inputs: base, adapter, test, report. Puts out served and proof.
+
+    Raises: ProofError with every reason if the runtime does not give what was trained.
+    """
+    subject = Subject(
+        str(step.parameters["runtime"]),
+        step.inputs["base"],
+        step.inputs["adapter"],
+        step.outputs["served"],
+        step.inputs["test"],
+        str(step.parameters["dtype"]),
+    )
+    make_served(subject)
+    found = prove(subject, step)
+    step.outputs["proof"].write_text(
+        json.dumps(found.to_json(), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    if not found.passed:
+        raise failure(found)
+
+
+def make_served(subject: Subject) -> None:
+    """Write the `served` folder: what the runtime loads beyond the base.
+
+    Raises: ModelError if this runtime cannot serve what was trained.
+    """
+    subject.served.mkdir(parents=True)
+    trained = read_json(subject.adapter / "tuneline.json")
+    if subject.runtime != "llamacpp":
+        (subject.served / "transformers.json").write_text('{"runtime": "transformers"}\n', encoding="utf-8")
+        return
+    if trained["method"] != "lora":
+        raise ModelError(
+            "All of the model was trained (train.method: full); the llama.cpp runtime serves a base with an adapter.",
+            hint="Set deploy.runtime: transformers, or train.method: lora.",
+        )
+    gguf_adapter.convert(
+        subject.adapter, read_json(subject.base / "config.json"), subject.served / "adapter.gguf"
+    )
+
+
+def prove(subject: Subject, step: Step | None = None) -> Proof:
+    """Both sides over the same held-out prompts; `step`, if given, hears how far it is.
+
+    Raises: ProofError if there are too few prompts, or the runtime does not start with these files.
+    """
+    bounds = proof.Bounds()
+    split = read_split(subject.test)
+    if split.rows.height < bounds.min_prompts:
+        raise ProofError(
+            f"The held-out set has {split.rows.height} rows; a proof needs {bounds.min_prompts} prompts.",
+            hint="Raise data.split.test, or give more data.",
+        )
+    trained = read_json(subject.adapter / "tuneline.json")
+    identity = identify(subject)
+    faults = identity_faults(identity, trained, split, read_json(subject.base / "base.json"))
+    questions = choose(split, bounds.min_prompts)
+    replies = _replies(subject, questions)
+    if step is not None:
+        step.progress(len(replies), 2 * len(questions), "prompts")
+    rows = _scored(subject, questions, replies)
+    if step is not None:
+        step.progress(2 * len(questions), 2 * len(questions), "prompts")
+    return proof.prove(identity, rows, faults, bounds)
+
+
+def identify(subject: Subject) -> Identity:
+    """What exactly is compared, by digest. Raises: ProofError if the base has no file for this runtime."""
+    kind = runtimes.kind(subject.runtime)
+    base = read_json(subject.base / "base.json")
+    trained = read_json(subject.adapter / "tuneline.json")
+    return Identity(
+        runtime=kind.name,
+        runtime_version=kind.version,
+        quantization=str(base["quantization"]) if kind.quantized else "none",
+        base_digest=digest_path(subject.base)[0],
+        base_file_sha256=proof.base_file_sha256(subject.base, kind.name),
+        adapter_digest=digest_path(subject.adapter)[0],
+        served_digest=digest_path(subject.served)[0],
+        template_hash=str(trained["template_hash"]),
+        tokenizer_hash=tokenizer_hash(subject.base),
+    )
+
+
+def identity_faults(
+    identity: Identity, trained: Mapping[str, Any], split: Split, base: Mapping[str, Any]
+) -> list[str]:
+    """What the digests alone show to be another thing than the trained one."""
+    faults = []
+    if identity.tokenizer_hash != trained["tokenizer_hash"]:
+        faults.append("the tokenizer is not the one it was trained with: its hash is another")
+    if split.info["template_hash"] != trained["template_hash"]:
+        faults.append("the held-out prompts have another template than the trained one: its hash is another")
+    try:
+        package.template_of(trained)
+    except ModelError as error:
+        faults.append(error.message)
+    if identity.runtime == "llamacpp" and not _same_sha(identity.base_file_sha256, base["file_sha256"]):
+        faults.append("base.gguf is not the file the base was made from: its sha256 is another")
+    if not _same_sha(str(trained["base"]["file_sha256"]), str(base["file_sha256"])):
+        faults.append(f"the adapter was trained on another base: {trained['base'].get('name')}")
+    return faults
+
+
+def choose(split: Split, count: int) -> list[Question]:
+    """The held-out rows with the smallest hash, as questions: the same ones every time."""
+    template = str((split.info.get("template") or {}).get("prompt") or "")
+    found = []
+    for row in split.rows.sort("row").head(count).iter_rows(named=True):
+        if split.chat:
+            messages = json.loads(row["messages"])
+            found.append(Question("", tuple(messages[:-1]), MAX_ANSWER))
+            continue
+        field = field_of(template, row["prompt"])
+        asked = (
+            field if field is not None and with_template(template, field) == row["prompt"] else row["prompt"]
+        )
+        found.append(Question(row["prompt"], ({"role": "user", "content": asked},), MAX_ANSWER))
+    return found
+
+
+def failure(found: Proof) -> ProofError:
+    """The error of a proof that does not hold."""
+    return ProofError(
+        f"What {found.identity.runtime} {found.identity.runtime_version} serves is not what was trained: "
+        f"{found.reasons[0]}.",
+        hint="Nothing was released. docs/proof.md says what each reason means.",
+        details=list(found.reasons),
+    )
+
+
+def _replies(subject: Subject, questions: list[Question]) -> list[Reply]:
+    arguments: list[str | Path] = ["--runtime", subject.runtime, "--model", "proof", "--base", subject.base]
+    arguments += ["--served", subject.served, "--adapter", subject.adapter]
+    try:
+        with child.running(arguments) as url:
+            return asking.ask_all(url, questions)
+    except ModelError as error:
+        raise ProofError(
+            f"The runtime could not be asked: {error.message}",
+            hint="Nothing was released. Run the project again to make the files anew.",
+            details=error.details,
+        ) from error
+
+
+def _scored(subject: Subject, questions: list[Question], replies: list[Reply]) -> list[Compared]:
+    model = trainer.load(subject.base, subject.adapter, subject.dtype)
+    prompts = [
+        model.prompt_token_ids(question.prompt)
+        if question.prompt
+        else model.tokenizer.encode_chat(question.messages, generate=True)
+        for question in questions
+    ]
+    scores = model.continuation_logprobs(prompts, [reply.answer for reply in replies])
+    rows = []
+    for prompt, reply, scored in zip(prompts, replies, scores, strict=True):
+        # the ids of the text and of the conversation must both be the trainer's; the row keeps whichever is not
+        served = reply.prompt_ids if reply.prompt_ids != tuple(prompt) else reply.chat_ids
+        rows.append(
+            Compared(
+                prompt_ids_trained=tuple(prompt),
+                prompt_ids_served=served,
+                answer=reply.answer,
+                logprobs_served=reply.logprobs,
+                logprobs_trained=tuple(score.logprob for score in scored),
+                best_trained=tuple(score.argmax for score in scored),
+                margins_trained=tuple(score.margin for score in scored),
+            )
+        )
+    return rows
+
+
+def _same_sha(one: str, other: str) -> bool:
+    return one.removeprefix("sha256:") == other.removeprefix("sha256:")
