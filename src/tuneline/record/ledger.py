@@ -6,7 +6,7 @@ so a cut tail shows too. Triggers refuse updates and deletions. Limits: whoever 
 whole new chain; keep a head (`tuneline ledger verify` prints it) elsewhere to find that.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,13 +89,17 @@ class Ledger:
 def faults(entries: Sequence[Entry], head: tuple[int, str]) -> list[Fault]:
     """What is wrong with a chain that must end in `head` (number, hash)."""
     found: list[Fault] = []
-    prev, expected = str(START), 1
+    prev: str | None = START  # what the next entry must name; None if what stood before it is not known
+    expected = 1
     for entry in entries:
         if entry.seq > expected:
             found.append(_missing(expected, entry.seq - 1))
-            prev = entry.prev  # what was before it is gone; go on from what it says
-        found.extend(_wrong(entry, prev, entries))
-        prev, expected = entry.hash, entry.seq + 1
+            prev = None
+        wrong = _wrong(entry, prev, entries)
+        if wrong is not None:
+            found.append(wrong)
+        moved = wrong is not None and wrong.kind == "reordered"
+        prev, expected = None if moved else entry.hash, entry.seq + 1
     if head[0] >= expected:
         found.append(_missing(expected, head[0]))
     elif entries and (entries[-1].seq, entries[-1].hash) != head and not found:
@@ -104,19 +108,19 @@ def faults(entries: Sequence[Entry], head: tuple[int, str]) -> list[Fault]:
     return found
 
 
-def _wrong(entry: Entry, prev: str, entries: Sequence[Entry]) -> Iterable[Fault]:
+def _wrong(entry: Entry, prev: str | None, entries: Sequence[Entry]) -> Fault | None:
     if entry_hash(entry.seq, entry.at, entry.kind, entry.body, entry.prev) == entry.hash:
-        if entry.prev != prev:
-            message = f"Entry {entry.seq} does not follow the entry before it: that one was replaced."
-            yield Fault(entry.seq, "tampered", message)
-        return
+        if prev is None or entry.prev == prev:
+            return None
+        message = f"Entry {entry.seq} does not follow the entry before it: that one was replaced."
+        return Fault(entry.seq, "tampered", message)
     place = _written_as(entry, entries)
     if place is not None:
         message = f"Entry {entry.seq} was written as entry {place}: the order was changed."
-        yield Fault(entry.seq, "reordered", message)
-    else:
-        message = f"Entry {entry.seq} (`{entry.kind}`) was changed after it was written."
-        yield Fault(entry.seq, "tampered", message)
+        return Fault(entry.seq, "reordered", message)
+    return Fault(
+        entry.seq, "tampered", f"Entry {entry.seq} (`{entry.kind}`) was changed after it was written."
+    )
 
 
 def _written_as(entry: Entry, entries: Sequence[Entry]) -> int | None:

@@ -60,13 +60,7 @@ class Runs:
         root: Mapping[str, Any] = new.ir.get("root", {}).get("dag", {}).get("tasks", {})
         digest = digest_json(new.ir)
         with self._store.write() as db:
-            active = (runs.c.project == new.project, runs.c.state.in_(ACTIVE))
-            other = db.execute(select(runs.c.id, runs.c.state).where(*active)).first()
-            if other is not None:
-                raise ConflictError(
-                    f"Run {other.id} of `{new.project}` is {other.state.lower()}; one run of a project at a time.",
-                    hint=f"See it with `tuneline runs show {other.id}`, end it with `tuneline runs cancel {other.id}`.",
-                )
+            _refuse_second(db, new.project)
             if db.scalar(select(pipelines.c.digest).where(pipelines.c.digest == digest)) is None:
                 db.execute(insert(pipelines).values(digest=digest, ir=dict(new.ir)))
             db.execute(
@@ -114,6 +108,14 @@ class Runs:
             if token is None:
                 raise _no_run(run)
             return Lease(run, token)
+
+    def reopen(self, run: RunId) -> Lease:
+        """Make an ended run active again, for a retry. Raises ConflictError if its project has another."""
+        row = self.get(run)
+        with self._store.write() as db:
+            _refuse_second(db, row["project"])
+            db.execute(update(runs).where(runs.c.id == run).values(state="PENDING", finished_at=None))
+        return self.lease(run)
 
     def append(self, lease: Lease, new: Sequence[Event], at: float) -> list[Stored]:
         """See EventSink."""
@@ -225,6 +227,16 @@ class Runs:
         with self._store.read() as db:
             wanted = select(runs).where(runs.c.state.in_(ACTIVE)).order_by(runs.c.ordinal)
             return db.execute(wanted).mappings().all()
+
+
+def _refuse_second(db: Connection, project: str) -> None:
+    active = (runs.c.project == project, runs.c.state.in_(ACTIVE))
+    other = db.execute(select(runs.c.id, runs.c.state).where(*active)).first()
+    if other is not None:
+        raise ConflictError(
+            f"Run {other.id} of `{project}` is {other.state.lower()}; a project has one run at a time.",
+            hint=f"`tuneline runs show {other.id}` shows it, `tuneline runs cancel {other.id}` ends it.",
+        )
 
 
 def _next(db: Connection, column: Any) -> int:

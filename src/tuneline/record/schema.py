@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 from sqlalchemy import (
+    DOUBLE_PRECISION,
     BigInteger,
     Column,
     Dialect,
-    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -51,7 +51,7 @@ def _json(name: str) -> "Column[Any]":
 
 
 def _time(name: str, *, null: bool = True) -> "Column[float]":
-    return Column(name, Double, nullable=null)
+    return Column(name, DOUBLE_PRECISION, nullable=null)
 
 
 def _count(name: str) -> "Column[int]":

@@ -1,4 +1,4 @@
-"""The record's first schema, as SQL that SQLite and PostgreSQL both take. Never changed: later ones are migrations."""
+"""The record's first schema, as SQL for SQLite and PostgreSQL. Never changed: migrations follow."""
 
 STATEMENTS: tuple[str, ...] = (
     """

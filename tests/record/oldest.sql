@@ -1,0 +1,228 @@
+CREATE TABLE artifacts (
+        id TEXT NOT NULL,
+        run TEXT NOT NULL,
+        task TEXT NOT NULL,
+        name TEXT NOT NULL,
+        type TEXT NOT NULL,
+        uri TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        size_bytes BIGINT NOT NULL,
+        metadata TEXT,
+        created_at DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (id),
+        FOREIGN KEY(run) REFERENCES runs (id)
+    );
+
+CREATE TABLE endpoints (
+        name TEXT NOT NULL,
+        generation BIGINT NOT NULL,
+        desired TEXT,
+        deploy TEXT,
+        why TEXT NOT NULL,
+        by TEXT NOT NULL,
+        desired_at DOUBLE PRECISION NOT NULL,
+        observed TEXT,
+        observed_at DOUBLE PRECISION,
+        PRIMARY KEY (name)
+    );
+
+CREATE TABLE events (
+        run TEXT NOT NULL,
+        seq BIGINT NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        kind TEXT NOT NULL,
+        body TEXT,
+        PRIMARY KEY (run, seq),
+        FOREIGN KEY(run) REFERENCES runs (id)
+    );
+
+CREATE TABLE executions (
+        id TEXT NOT NULL,
+        run TEXT NOT NULL,
+        task TEXT NOT NULL,
+        attempt BIGINT NOT NULL,
+        state TEXT NOT NULL,
+        cache_key TEXT,
+        outputs TEXT,
+        started_at DOUBLE PRECISION,
+        finished_at DOUBLE PRECISION,
+        PRIMARY KEY (id),
+        FOREIGN KEY(run) REFERENCES runs (id)
+    );
+
+CREATE TABLE holders (
+        name TEXT NOT NULL,
+        host TEXT NOT NULL,
+        pid BIGINT NOT NULL,
+        pid_started DOUBLE PRECISION NOT NULL,
+        since DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (name)
+    );
+
+CREATE TABLE intervals (
+        endpoint TEXT NOT NULL,
+        n BIGINT NOT NULL,
+        model TEXT NOT NULL,
+        version TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        from_at DOUBLE PRECISION NOT NULL,
+        to_at DOUBLE PRECISION,
+        why TEXT NOT NULL,
+        by TEXT NOT NULL,
+        end_why TEXT NOT NULL,
+        PRIMARY KEY (endpoint, n),
+        FOREIGN KEY(model, version) REFERENCES releases (model, version),
+        FOREIGN KEY(endpoint) REFERENCES endpoints (name)
+    );
+
+CREATE TABLE ledger (
+        seq BIGINT NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        kind TEXT NOT NULL,
+        body TEXT NOT NULL,
+        prev TEXT NOT NULL,
+        hash TEXT NOT NULL,
+        PRIMARY KEY (seq)
+    );
+
+CREATE TABLE ledger_head (
+        one INTEGER NOT NULL,
+        seq BIGINT NOT NULL,
+        hash TEXT NOT NULL,
+        PRIMARY KEY (one)
+    );
+
+CREATE TABLE links (
+        execution TEXT NOT NULL,
+        direction TEXT NOT NULL,
+        key TEXT NOT NULL,
+        artifact TEXT NOT NULL,
+        PRIMARY KEY (execution, direction, key),
+        FOREIGN KEY(execution) REFERENCES executions (id),
+        FOREIGN KEY(artifact) REFERENCES artifacts (id)
+    );
+
+CREATE TABLE migrations (
+	name TEXT NOT NULL, 
+	applied_at DOUBLE NOT NULL, 
+	PRIMARY KEY (name)
+);
+
+CREATE TABLE models (
+        name TEXT NOT NULL,
+        created_at DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (name)
+    );
+
+CREATE TABLE pipelines (
+        digest TEXT NOT NULL,
+        ir TEXT,
+        PRIMARY KEY (digest)
+    );
+
+CREATE TABLE releases (
+        model TEXT NOT NULL,
+        version TEXT NOT NULL,
+        major BIGINT NOT NULL,
+        minor BIGINT NOT NULL,
+        patch BIGINT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        package_uri TEXT NOT NULL,
+        package_digest TEXT NOT NULL,
+        base_uri TEXT NOT NULL,
+        base_digest TEXT NOT NULL,
+        manifest TEXT,
+        verdict TEXT,
+        proof TEXT,
+        report TEXT,
+        deploy TEXT,
+        run TEXT NOT NULL,
+        project_digest TEXT NOT NULL,
+        created_at DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (model, version),
+        UNIQUE (model, package_digest),
+        FOREIGN KEY(model) REFERENCES models (name)
+    );
+
+CREATE TABLE runs (
+        id TEXT NOT NULL,
+        ordinal BIGINT NOT NULL,
+        name TEXT NOT NULL,
+        project TEXT NOT NULL,
+        pipeline TEXT NOT NULL,
+        parameters TEXT,
+        project_text TEXT NOT NULL,
+        project_path TEXT NOT NULL,
+        project_digest TEXT NOT NULL,
+        state TEXT NOT NULL,
+        error TEXT,
+        created_at DOUBLE PRECISION NOT NULL,
+        started_at DOUBLE PRECISION,
+        finished_at DOUBLE PRECISION,
+        last_seq BIGINT NOT NULL,
+        lease_token BIGINT NOT NULL,
+        PRIMARY KEY (id),
+        FOREIGN KEY(pipeline) REFERENCES pipelines (digest)
+    );
+
+CREATE TABLE series (
+        run TEXT NOT NULL,
+        task TEXT NOT NULL,
+        n BIGINT NOT NULL,
+        body TEXT,
+        PRIMARY KEY (run, task, n),
+        FOREIGN KEY(run) REFERENCES runs (id)
+    );
+
+CREATE TABLE tasks (
+        run TEXT NOT NULL,
+        name TEXT NOT NULL,
+        ordinal BIGINT NOT NULL,
+        state TEXT NOT NULL,
+        attempts BIGINT NOT NULL,
+        started_at DOUBLE PRECISION,
+        finished_at DOUBLE PRECISION,
+        cached INTEGER NOT NULL,
+        error TEXT,
+        reason TEXT NOT NULL,
+        outputs TEXT,
+        progress TEXT,
+        folder TEXT,
+        pid BIGINT,
+        cache_key TEXT,
+        retry_at DOUBLE PRECISION,
+        reads TEXT,
+        PRIMARY KEY (run, name),
+        FOREIGN KEY(run) REFERENCES runs (id)
+    );
+
+INSERT INTO "migrations" VALUES('m001_first',1800000000.0);
+
+INSERT INTO "pipelines" VALUES('sha256:78bc91f65ec8730d4bb100673c2c079fb5b9cb3fcadbc37045bd6b9ba2d360b2','{"root":{"dag":{"tasks":{"fetch":{}}}}}');
+
+INSERT INTO "runs" VALUES('r1',1,'r1','reviews','sha256:78bc91f65ec8730d4bb100673c2c079fb5b9cb3fcadbc37045bd6b9ba2d360b2','{}','','','','RUNNING',NULL,1800000000.0,1800000001.0,NULL,1,1);
+
+INSERT INTO "events" VALUES('r1',1,1800000001.0,'run_started','{"kind":"run_started","version":1}');
+
+INSERT INTO "tasks" VALUES('r1','fetch',0,'PENDING',0,NULL,NULL,0,NULL,'',NULL,NULL,NULL,NULL,NULL,NULL,'{}');
+
+CREATE UNIQUE INDEX runs_by_ordinal ON runs (ordinal);
+
+CREATE INDEX runs_by_project ON runs (project, ordinal);
+
+CREATE INDEX runs_by_state ON runs (state, ordinal);
+
+CREATE INDEX artifacts_by_digest ON artifacts (digest);
+
+CREATE INDEX artifacts_by_task ON artifacts (run, task);
+
+CREATE INDEX executions_by_key ON executions (cache_key, finished_at);
+
+CREATE INDEX executions_by_task ON executions (run, task);
+
+CREATE INDEX links_by_artifact ON links (artifact, direction);
+
+CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+
+CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;

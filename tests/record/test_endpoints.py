@@ -1,0 +1,74 @@
+"""Which release was live when, through switches, clocks set back, and several endpoints."""
+
+import pytest
+
+from tuneline.errors import ConflictError, NotFoundError
+from tuneline.types import digest_json
+
+
+@pytest.fixture
+def switched(record, proposal):
+    """1.0.0 live from 100, 1.0.1 from 200."""
+    record.releases.propose(proposal("a"), 90.0)
+    record.endpoints.went_live("reviews", "reviews@1.0.0", "ready", "control", 100.0)
+    record.releases.propose(proposal("b", live_digest=digest_json("a")), 190.0)
+    record.endpoints.went_live("reviews", "reviews@1.0.1", "ready", "control", 200.0)
+    return record
+
+
+def live_at(record, at):
+    return [row["version"] for row in record.endpoints.history("reviews", at)]
+
+
+def test_at_any_time_at_most_one_release_was_live(switched):
+    assert [live_at(switched, at) for at in (99.9, 100.0, 199.9, 200.0, 1e9)] == [
+        [], ["1.0.0"], ["1.0.0"], ["1.0.1"], ["1.0.1"],
+    ]  # fmt: skip
+    assert [(row["from_at"], row["to_at"]) for row in switched.endpoints.history("reviews")] == [
+        (100.0, 200.0),
+        (200.0, None),
+    ]
+
+
+def test_saying_twice_that_a_release_is_live_changes_nothing(switched):
+    head = switched.ledger.head()
+    switched.endpoints.went_live("reviews", "reviews@1.0.1", "ready", "control", 300.0)
+    assert switched.ledger.head() == head
+
+
+def test_a_retired_release_leaves_nothing_live(switched):
+    switched.endpoints.retire("reviews", "stopped", "ann", 300.0)
+    switched.endpoints.retire("reviews", "stopped", "ann", 301.0)
+    assert switched.endpoints.live("reviews") is None
+    assert live_at(switched, 300.0) == []
+    kinds = [entry.kind for entry in switched.ledger.entries()]
+    assert kinds[-2:] == ["live", "retired"]
+
+
+def test_a_clock_set_back_makes_no_interval_end_before_it_began(switched):
+    switched.endpoints.retire("reviews", "stopped", "ann", 150.0)
+    assert [(row["from_at"], row["to_at"]) for row in switched.endpoints.history("reviews")][1] == (
+        200.0,
+        200.0,
+    )
+
+
+def test_what_is_wanted_is_set_only_against_what_is_live(switched):
+    with pytest.raises(ConflictError):
+        switched.endpoints.want("reviews", "reviews@1.0.0", digest_json("a"), "back", "ann", 300.0)
+    switched.endpoints.want("reviews", "reviews@1.0.0", digest_json("b"), "back", "ann", 300.0)
+    assert switched.endpoints.get("reviews")["desired"] == "reviews@1.0.0"
+
+
+def test_an_unknown_endpoint_or_release_is_said_to_be_unknown(switched):
+    with pytest.raises(NotFoundError, match="no endpoint `other`") as wrong:
+        switched.endpoints.history("other")
+    assert wrong.value.hint == "Endpoints: reviews."
+    with pytest.raises(NotFoundError, match=r"reviews@9\.0\.0"):
+        switched.endpoints.went_live("reviews", "reviews@9.0.0", "", "", 1.0)
+
+
+def test_what_was_seen_is_kept_and_replaced(switched):
+    switched.endpoints.observe("reviews", {"phase": "starting"}, 1.0)
+    switched.endpoints.observe("reviews", {"phase": "live", "port": 8100}, 2.0)
+    assert switched.endpoints.get("reviews")["observed"] == {"phase": "live", "port": 8100}
