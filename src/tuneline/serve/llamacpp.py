@@ -42,7 +42,7 @@ async def start(loadable: Loadable, version: str, *, threads: int, slots: int, c
     command = [sys.executable, "-m", "tuneline.serve.llamacpp_child", config.to_argument()]
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-    # a connection a request: llama.cpp closes one after a stream without saying so, and the next request on it is lost
+    # a connection a request: llama.cpp closes one after a stream unsaid, and the next request on it is lost
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     transport = httpx.AsyncHTTPTransport(uds=socket, limits=limits)
     as_long_as_it_takes = httpx.Timeout(None)

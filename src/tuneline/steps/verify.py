@@ -70,7 +70,7 @@ def make_served(subject: Subject) -> None:
         return
     if trained["method"] != "lora":
         raise ModelError(
-            "All of the model was trained (train.method: full); the llama.cpp runtime serves a base with an adapter.",
+            "All of the model was trained (train.method: full); llama.cpp here serves a base with an adapter.",
             hint="Set deploy.runtime: transformers, or train.method: lora.",
         )
     gguf_adapter.convert(
@@ -193,7 +193,7 @@ def _scored(subject: Subject, questions: list[Question], replies: list[Reply]) -
     scores = model.continuation_logprobs(prompts, [reply.answer for reply in replies])
     rows = []
     for prompt, reply, scored in zip(prompts, replies, scores, strict=True):
-        # the ids of the text and of the conversation must both be the trainer's; the row keeps whichever is not
+        # the ids of the text and of the conversation must both be the trainer's
         served = reply.prompt_ids if reply.prompt_ids != tuple(prompt) else reply.chat_ids
         rows.append(
             Compared(
