@@ -104,7 +104,7 @@ CREATE TABLE links (
 
 CREATE TABLE migrations (
 	name TEXT NOT NULL, 
-	applied_at DOUBLE NOT NULL, 
+	applied_at DOUBLE PRECISION NOT NULL, 
 	PRIMARY KEY (name)
 );
 

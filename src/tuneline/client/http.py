@@ -1,4 +1,5 @@
-"""`Client`: one method a route of the API; every failure is the TunelineError that the server raised, or NetworkError.
+"""`Client`: one method a route of the API; every failure is the TunelineError that the server raised, or
+NetworkError.
 
 Sync, thread-safe as httpx's client is. Limits: values are the API's own JSON; nothing is cached.
 """
@@ -65,7 +66,8 @@ class Client:
         return self._object("GET", f"/api/v1/runs/{_part(id)}")
 
     def events(self, id: str, after: int = 0, wait: float = 0.0) -> Body:
-        """`{"events", "next", "state"}`: events after number `after`, waiting up to `wait` seconds for the first."""
+        """`{"events", "next", "state"}`: events after number `after`, waiting up to `wait` seconds for the
+        first."""
         query = {"after": after, "wait": wait}
         return self._object(
             "GET", f"/api/v1/runs/{_part(id)}/events", query=query, timeout_s=wait + TIMEOUT_S
@@ -87,7 +89,8 @@ class Client:
         return self._object("POST", f"/api/v1/runs/{_part(id)}:cancel")
 
     def retry(self, id: str) -> Body:
-        """Let an ended run go on from what failed; the run. Raises ConflictError if there is nothing to do."""
+        """Let an ended run go on from what failed; the run. Raises ConflictError if there is nothing to
+        do."""
         return self._object("POST", f"/api/v1/runs/{_part(id)}:retry")
 
     def models(self) -> list[str]:
@@ -103,7 +106,8 @@ class Client:
         return self._object("GET", f"/api/v1/releases/{_part(ref)}")
 
     def propose(self, body: Mapping[str, Any]) -> Body:
-        """Ask for a release: `{"release", "state", "created", "reason"}`. Raises ConflictError if live moved."""
+        """Ask for a release: `{"release", "state", "created", "reason"}`. Raises ConflictError if live
+        moved."""
         return self._object("POST", "/api/v1/releases:propose", body, timeout_s=300.0)
 
     def endpoints(self) -> list[Body]:

@@ -1,0 +1,314 @@
+"""`Platform`: everything that can be asked of, or done to, a home. The web API and the controllers call the
+same methods.
+
+Checks, decides by pure functions, writes to the record in one transaction, and tells the runner. It starts no
+process and knows no HTTP. Thread-safe.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any
+
+from tuneline.actions import views
+from tuneline.actions.logs import read_log
+from tuneline.actions.ports import Runs, Server, Shutdown
+from tuneline.actions.proposing import Offer, checked
+from tuneline.errors import ConflictError, NotFoundError, SpecError, TunelineError
+from tuneline.plan.events import RunEnded
+from tuneline.record.record import Record
+from tuneline.record.runs import ACTIVE, NewRun
+from tuneline.types import Clock, RunId
+from tuneline_ir import IRError, parse
+
+LOG = logging.getLogger("tuneline.actions")
+
+Json = dict[str, Any]
+"""An object of the API."""
+
+
+class Platform:
+    """One home's door."""
+
+    def __init__(
+        self,
+        record: Record,
+        runner: Runs,
+        server: Server,
+        shutdown: Shutdown,
+        clock: Clock = time.time,
+    ) -> None:
+        self.record = record
+        self.server = server
+        self._runner = runner
+        self._shutdown = shutdown
+        self._clock = clock
+        self._closing = threading.Event()
+
+    # Runs
+
+    def submit(
+        self, ir: Mapping[str, Any], parameters: Mapping[str, Any], project: Mapping[str, Any]
+    ) -> Json:
+        """Start a run of a pipeline; the run. project: `{"name", "text", "path", "digest"}`.
+
+        Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
+        """
+        name = str(project.get("name") or ir.get("pipelineInfo", {}).get("name") or "")
+        if not name:
+            raise SpecError(
+                "The pipeline has no name.", hint="Give `project.name`, or `pipelineInfo.name` in the IR."
+            )
+        _refuse_unreadable(ir)
+        run = self._new_id()
+        self.record.runs.create(
+            NewRun(
+                id=run,
+                name=f"{name}-{run}",
+                project=name,
+                ir=ir,
+                parameters=parameters,
+                project_text=str(project.get("text", "")),
+                project_path=str(project.get("path", "")),
+                project_digest=str(project.get("digest", "")),
+            ),
+            self._clock(),
+        )
+        self._start(run, ir, parameters)
+        return self.run(run)
+
+    def adopt(self) -> list[str]:
+        """Go on with every run that an earlier server left unfinished; their ids. Called once, at start."""
+        left = [RunId(row["id"]) for row in self.record.runs.active()]
+        for run in left:
+            row = self.record.runs.get(run)
+            try:
+                self._start(run, self.record.runs.ir(run), row["parameters"] or {})
+            except (
+                TunelineError
+            ) as error:  # one run that cannot go on must not keep the others, or the server, down
+                LOG.error("run %s cannot go on: %s", run, error.message)
+        return list(left)
+
+    def cancel(self, id: str, by: str = "") -> Json:
+        """Ask a run to end; the run. Raises NotFoundError; ConflictError if it has ended."""
+        row = self.record.runs.get(RunId(id))
+        if row["state"] not in ACTIVE:
+            raise ConflictError(f"Run {id} has ended: {row['state']}.", hint="There is nothing to cancel.")
+        self._runner.cancel(RunId(id), by or self.server.user)
+        return self.run(id)
+
+    def retry(self, id: str, by: str = "") -> Json:
+        """Let an ended run go on from what failed; the run.
+
+        Raises: NotFoundError; ConflictError if it succeeded, has not ended, or its project has another run.
+        """
+        row = self.record.runs.get(RunId(id))
+        if row["state"] in ACTIVE or row["state"] == "SUCCEEDED":
+            hint = "Only a failed or canceled run can be retried; `tuneline run PROJECT` starts a new one."
+            raise ConflictError(f"Run {id} is {row['state']}.", hint=hint)
+        lease = self.record.runs.reopen(RunId(id))
+        parameters = row["parameters"] or {}
+        self._runner.retry(
+            RunId(id), self.record.runs.ir(RunId(id)), parameters, lease, by or self.server.user
+        )
+        return self.run(id)
+
+    def runs(self, limit: int = 50, project: str | None = None) -> list[Json]:
+        """Runs without their tasks, the newest first."""
+        return [views.run_summary(row) for row in self.record.runs.newest(limit, project)]
+
+    def run(self, id: str) -> Json:
+        """A run with its tasks and its report. Raises NotFoundError."""
+        row = self.record.runs.get(RunId(id))
+        return views.run_view(row, self.record.runs.tasks(RunId(id)), self._clock())
+
+    def events(self, id: str, after: int = 0, wait_s: float = 0.0) -> Json:
+        """`{"events", "next", "state"}`, at once if there are any after `after` or the run has ended.
+
+        Else it waits for the next one, at most `wait_s` seconds. Raises NotFoundError.
+        """
+        wake = threading.Event()
+        deadline = time.monotonic() + wait_s
+        with self.listening(id, wake.set):
+            while True:
+                wake.clear()
+                found = self.events_now(id, after)
+                left = deadline - time.monotonic()
+                if found["events"] or found["state"] not in ACTIVE or self._closing.is_set() or left <= 0:
+                    return found
+                wake.wait(left)
+
+    def events_now(self, id: str, after: int = 0) -> Json:
+        """What `events` gives, without waiting."""
+        state = self.record.runs.get(RunId(id))[
+            "state"
+        ]  # first: an end after this line comes with its event later
+        stored = list(self.record.runs.events(RunId(id), after))
+        return {
+            "events": [views.event_view(item) for item in stored],
+            "next": stored[-1].seq if stored else after,
+            "state": state,
+        }
+
+    def listening(self, id: str, wake: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `wake` (quick, from any thread) at each new event of a run, until the block ends."""
+        return self.record.changes.listening(id, wake)
+
+    def series(self, id: str, task: str, after: int = 0) -> Json:
+        """`{"points", "next"}` of a task's curves. Raises NotFoundError."""
+        self.record.runs.get(RunId(id))
+        found = self.record.runs.points(RunId(id), task, after)
+        return {"points": [point for _, point in found], "next": found[-1][0] if found else after}
+
+    def logs(
+        self, id: str, task: str, attempt: int | None = None, offset: int = 0, limit: int = 1 << 20
+    ) -> Json:
+        """`{"text", "next", "done"}` of an attempt's log (the newest by default). Raises NotFoundError."""
+        self.record.runs.get(RunId(id))
+        for row in self.record.runs.tasks(RunId(id)):
+            if row["name"] == task:
+                return read_log(row, attempt, offset, limit)
+        names = ", ".join(row["name"] for row in self.record.runs.tasks(RunId(id)))
+        raise NotFoundError(f"Run {id} has no task `{task}`.", hint=f"Its tasks: {names}.")
+
+    # Releases
+
+    def propose(self, offer: Offer) -> Json:
+        """Take a proposal: `{"release", "state", "created", "reason"}`.
+
+        Raises: ModelError, ProofError (see `proposing.checked`); ConflictError if live moved since the
+        comparison.
+        """
+        proposal = checked(self._with_project(offer), self.server.user)
+        done = self.record.releases.propose(proposal, self._clock())
+        return {
+            "release": done.release,
+            "state": done.state,
+            "created": done.created,
+            "reason": done.reason,
+            "why": proposal.why,
+        }
+
+    def models(self) -> list[str]:
+        """Names of all models."""
+        return self.record.releases.models()
+
+    def releases(self, model: str) -> list[Json]:
+        """A model's releases, the highest version first. Raises NotFoundError."""
+        return [views.release_view(row) for row in self.record.releases.of(model)]
+
+    def release(self, ref: str) -> Json:
+        """The release `model@version`. Raises NotFoundError."""
+        return views.release_view(self.record.releases.get(ref))
+
+    # Endpoints
+
+    def endpoints(self) -> list[Json]:
+        """All endpoints, by name."""
+        return [self.endpoint(row["name"]) for row in self.record.endpoints.all()]
+
+    def endpoint(self, name: str) -> Json:
+        """What is wanted, what is live, where it answers. Raises NotFoundError."""
+        row, live = self.record.endpoints.get(name), self.record.endpoints.live(name)
+        return views.endpoint_view(row, live)
+
+    def live(self, name: str) -> Json:
+        """`{"release", "digest", "package"}` live at an endpoint, nulls if nothing is. Raises
+        NotFoundError."""
+        self.record.endpoints.get(name)
+        live = self.record.endpoints.live(name)
+        if live is None:
+            return {"release": None, "digest": None, "package": None}
+        ref = f"{live['model']}@{live['version']}"
+        package = self.record.releases.get(ref)["package_uri"]
+        return {"release": ref, "digest": live["digest"], "package": package}
+
+    def history(self, name: str, at: str | None = None) -> list[Json]:
+        """When which release was live, the earliest first; only what held the time `at` (RFC 3339), if given.
+
+        Raises: NotFoundError; UserError if `at` is no time.
+        """
+        when = None if at is None else views.parse_moment(at)
+        return [views.interval_view(row) for row in self.record.endpoints.history(name, when)]
+
+    # Ledger and server
+
+    def ledger(self, after: int = 0, limit: int | None = None) -> list[Json]:
+        """Entries after number `after`, in order."""
+        return [views.entry_view(entry) for entry in self.record.ledger.entries(after, limit)]
+
+    def verify_ledger(self) -> Json:
+        """`{"ok", "entries", "head", "faults"}`; `faults` says which entries were changed, deleted or
+        moved."""
+        faults = self.record.ledger.verify()
+        seq, digest = self.record.ledger.head()
+        return {
+            "ok": not faults,
+            "entries": seq,
+            "head": digest,
+            "faults": [vars(fault) for fault in faults],
+        }
+
+    def healthz(self) -> Json:
+        """Who this is; touches nothing that could be slow."""
+        server = self.server
+        return {"status": "ok", "version": server.version, "home": str(server.home), "pid": server.pid}
+
+    def status(self) -> Json:
+        """The server, the active runs, the endpoints."""
+        server = self.server
+        return {
+            "server": self.healthz()
+            | {"port": server.port, "url": server.url, "started_at": views.moment(server.started_at)},
+            "runs": [views.run_summary(row) for row in self.record.runs.active()],
+            "endpoints": self.endpoints(),
+        }
+
+    def shutdown(self, all: bool = False) -> Json:
+        """Stop the server; with `all` also routers and runtimes. Returns at once."""
+        self._shutdown(all)
+        return {"stopping": True, "all": all}
+
+    def close(self) -> None:
+        """End all long polls: the server stops."""
+        self._closing.set()
+        self.record.changes.notify_all()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server is about to stop."""
+        return self._closing.is_set()
+
+    def _start(self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+        lease = self.record.runs.lease(run)
+        try:
+            self._runner.start(run, ir, parameters, lease)
+        except TunelineError as error:  # it must not stand there as pending for ever
+            self.record.runs.append(lease, [RunEnded("FAILED", error.to_json())], self._clock())
+            raise
+
+    def _new_id(self) -> RunId:
+        at = datetime.fromtimestamp(self._clock(), UTC)
+        return RunId(f"{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
+
+    def _with_project(self, offer: Offer) -> Offer:
+        if offer.project_digest or not offer.run:
+            return offer
+        row = self.record.runs.get(RunId(offer.run))
+        return Offer(**{**vars(offer), "project_digest": row["project_digest"]})
+
+
+def _refuse_unreadable(ir: Mapping[str, Any]) -> None:
+    try:
+        parse(ir)
+    except IRError as error:
+        raise SpecError(
+            f"The pipeline cannot be run: {error.faults[0]}",
+            hint="Nothing ran. Every fault is listed.",
+            details=list(error.faults),
+        ) from error

@@ -1,0 +1,50 @@
+"""What the Platform needs of those below it that wiring chooses: who runs runs, and who can stop what
+serves."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tuneline.plan.events import Lease
+from tuneline.types import RunId
+
+
+class Runs(Protocol):
+    """What executes runs in this process; `execute.runner.Runner` is one. Thread-safe."""
+
+    def start(self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease) -> None:
+        """Take a run up, new or left by a server that died. Returns at once."""
+        ...
+
+    def cancel(self, run: RunId, by: str) -> None:
+        """Ask an active run to end. Returns at once."""
+        ...
+
+    def retry(
+        self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease, by: str
+    ) -> None:
+        """Let an ended run go on from what did not succeed. Returns at once."""
+        ...
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server this is, as `status` tells it."""
+
+    host: str
+    port: int
+    pid: int
+    home: Path
+    version: str
+    started_at: float
+    user: str
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{self.host}:{self.port}"
+
+
+Shutdown = Callable[[bool], None]
+"""Stop the server; True: also routers and runtimes. Returns at once."""

@@ -1,0 +1,170 @@
+"""Rows of the record as the API's JSON. Pure but for `report`, which reads the small JSON files that tasks
+put out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tuneline.errors import UserError
+from tuneline.plan.events import Stored, to_json
+from tuneline.record.ledger import Entry
+
+Row = Mapping[Any, Any]
+"""A row of the record: SQLAlchemy's RowMapping, or a dict."""
+
+REPORTS: Mapping[str, tuple[str, str]] = {
+    "metrics": ("evaluate", "report"),
+    "verdict": ("gate", "verdict"),
+    "proof": ("verify", "proof"),
+    "data": ("prepare", "report"),
+}
+"""Part of a run's report -> the task and output it is read from."""
+
+MAX_REPORT_BYTES = 16 * 1024 * 1024
+"""A larger file is no report, and is left out."""
+
+
+def moment(at: float | None) -> str | None:
+    """Unix seconds as RFC 3339 in UTC, to the millisecond."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_moment(text: str) -> float:
+    """Unix seconds of an RFC 3339 time (`2026-11-21T12:00Z`; without a zone it is UTC). Raises UserError."""
+    try:
+        found = datetime.fromisoformat(text.strip().replace(" ", "T"))
+    except ValueError as error:
+        raise UserError(f"`{text}` is no time.", hint="Write it as 2026-11-21T12:00Z.") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def run_summary(row: Row) -> dict[str, Any]:
+    """A run without its tasks, as lists show it."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "project": row["project"],
+        "project_digest": row["project_digest"],
+        "state": row["state"],
+        "created_at": moment(row["created_at"]),
+        "started_at": moment(row["started_at"]),
+        "finished_at": moment(row["finished_at"]),
+        "parameters": row["parameters"] or {},
+        "error": row["error"],
+    }
+
+
+def run_view(row: Row, tasks: Sequence[Row], now: float) -> dict[str, Any]:
+    """A run with its tasks and its report."""
+    shown = [task_view(task, now) for task in tasks]
+    return run_summary(row) | {"tasks": shown, "report": report({task["name"]: task for task in shown})}
+
+
+def task_view(row: Row, now: float) -> dict[str, Any]:
+    """One task; `seconds` is up to now while it runs."""
+    begin, end = row["started_at"], row["finished_at"]
+    return {
+        "name": row["name"],
+        "state": row["state"],
+        "attempts": row["attempts"],
+        "started_at": moment(begin),
+        "finished_at": moment(end),
+        "seconds": None if begin is None else round(max(0.0, (end or now) - begin), 3),
+        "cached": bool(row["cached"]),
+        "error": row["error"],
+        "reason": row["reason"],
+        "retry_at": moment(row["retry_at"]),
+        "outputs": row["outputs"] or {"parameters": {}, "artifacts": {}},
+        "progress": row["progress"],
+    }
+
+
+def report(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a finished line found, by part; null where its task has not finished or its file is gone."""
+    found: dict[str, Any] = {}
+    for part, (task, output) in REPORTS.items():
+        artifact = _outputs(tasks, task)["artifacts"].get(output)
+        found[part] = _read(Path(artifact["uri"])) if artifact else None
+    proposed = _outputs(tasks, "propose")["parameters"]
+    found["release"] = dict(proposed) if proposed.get("release") else None
+    return found
+
+
+def event_view(stored: Stored) -> dict[str, Any]:
+    """An event; `at` in Unix seconds."""
+    return {"seq": stored.seq, "at": stored.at, **to_json(stored.event)}
+
+
+def release_view(row: Row) -> dict[str, Any]:
+    """A release."""
+    names = ("model", "version", "state", "reason", "manifest", "verdict", "proof", "report", "deploy", "run")
+    return {
+        "release": f"{row['model']}@{row['version']}",
+        **{name: row[name] for name in names},
+        "project_digest": row["project_digest"],
+        "package": {"uri": row["package_uri"], "digest": row["package_digest"]},
+        "base": {"uri": row["base_uri"], "digest": row["base_digest"]},
+        "created_at": moment(row["created_at"]),
+    }
+
+
+def endpoint_view(row: Row, live: Row | None) -> dict[str, Any]:
+    """An endpoint: what is wanted, what is live, and what the controller last saw there."""
+    seen = row["observed"] or {}
+    return {
+        "name": row["name"],
+        "url": seen.get("url"),
+        "port": seen.get("port"),
+        "desired": row["desired"],
+        "live": f"{live['model']}@{live['version']}" if live else None,
+        "live_digest": live["digest"] if live else None,
+        "phase": seen.get("phase", "pending"),
+        "message": seen.get("message", ""),
+        "revisions": seen.get("revisions", []),
+    }
+
+
+def interval_view(row: Row) -> dict[str, Any]:
+    """One interval in which a release was live; `to` is null while it is."""
+    return {
+        "endpoint": row["endpoint"],
+        "release": f"{row['model']}@{row['version']}",
+        "digest": row["digest"],
+        "from": moment(row["from_at"]),
+        "to": moment(row["to_at"]),
+        "why": row["why"],
+        "by": row["by"],
+        "ended_because": row["end_why"] or None,
+    }
+
+
+def entry_view(entry: Entry) -> dict[str, Any]:
+    """An entry of the ledger; `time` is the exact number that its hash covers."""
+    return {
+        "seq": entry.seq,
+        "at": moment(entry.at),
+        "time": entry.at,
+        "kind": entry.kind,
+        "body": json.loads(entry.body),
+        "prev": entry.prev,
+        "hash": entry.hash,
+    }
+
+
+def _outputs(tasks: Mapping[str, Mapping[str, Any]], task: str) -> Mapping[str, Any]:
+    empty: Mapping[str, Any] = {"parameters": {}, "artifacts": {}}
+    found = tasks.get(task, {})
+    return (found.get("outputs") or empty) if found.get("state") in ("SUCCEEDED", "CACHED") else empty
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_REPORT_BYTES:
+            return None
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
