@@ -1,4 +1,4 @@
-"""A real server over a real record. Only what executes runs is a double, of our own Protocol `actions.ports.Runs`."""
+"""A real server over a real record. Only what executes runs is a double, of our own Protocol `Runs`."""
 
 import socket
 import threading
