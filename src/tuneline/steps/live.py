@@ -5,6 +5,7 @@ clusters) nobody knows what is live: the digest then says so, and rules that nee
 """
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,32 @@ NO_SERVER = "no server: TUNELINE_URL is unset"
 
 
 def run(step: Step) -> None:
-    """Parameters: model, endpoint, init_adapter. Puts out release, digest ("" if nothing is live), package, init."""
-    url = os.environ.get("TUNELINE_URL", "")
-    client = Client(url) if url else None
+    """Parameters: model, endpoint, init_adapter. Puts out release and digest (may be ""), package, init."""
+    with ExitStack() as stack:
+        url = os.environ.get("TUNELINE_URL", "")
+        client = stack.enter_context(Client(url)) if url else None
+        found = _live(step, client)
+        init = _init(str(step.parameters.get("init_adapter", "")), client)
+    step.set("release", found["release"] or "")
+    step.set("digest", found["digest"] or "")
+    _put_out(step, "package", Path(found["package"]) if found["package"] else None)
+    _put_out(step, "init", init)
+
+
+def _live(step: Step, client: Client | None) -> dict[str, Any]:
+    """`{"release", "digest", "package"}`, nulls if nothing is live."""
     if client is None:
         step.note(f"{NO_SERVER}; the gate's rules that compare with the live release will refuse")
-        live: dict[str, Any] = {"release": "", "digest": UNKNOWN + NO_SERVER, "package": None}
         step.describe("package", {"unknown": NO_SERVER})
-    else:
-        live = _live(client, str(step.parameters["endpoint"]))
-    step.set("release", live["release"] or "")
-    step.set("digest", live["digest"] or "")
-    _put_out(step, "package", Path(live["package"]) if live["package"] else None)
-    _put_out(step, "init", _init(str(step.parameters.get("init_adapter", "")), client))
-    if live["release"]:
-        step.note(f"{step.parameters['endpoint']} serves {live['release']}")
-
-
-def _live(client: Client, endpoint: str) -> dict[str, Any]:
+        return {"release": None, "digest": UNKNOWN + NO_SERVER, "package": None}
+    endpoint = str(step.parameters["endpoint"])
     try:
-        return dict(client.live(endpoint))
+        found = client.live(endpoint)
     except NotFoundError:  # the first release makes the endpoint
         return {"release": None, "digest": None, "package": None}
+    if found["release"]:
+        step.note(f"{endpoint} serves {found['release']}")
+    return found
 
 
 def _put_out(step: Step, output: str, path: Path | None) -> None:

@@ -24,7 +24,8 @@ def run(step: Step) -> None:
         _put_out(step, {"release": "", "state": "candidate", "reason": reason})
         step.note(f"{reason}: {step.inputs['package']}")
         return
-    answer = Client(url).propose(body(step, os.environ.get("TUNELINE_RUN_ID", "")))
+    with Client(url) as client:
+        answer = client.propose(body(step, os.environ.get("TUNELINE_RUN_ID", "")))
     _put_out(step, answer)
     step.note(f"{answer['release']}: {answer['state']} ({answer['reason']})")
 

@@ -1,0 +1,179 @@
+"""The two steps that talk to the server, over HTTP to a real one with a real record."""
+
+import json
+import socket
+import threading
+
+import pytest
+import uvicorn
+
+from tuneline.actions import Platform
+from tuneline.actions.ports import Server
+from tuneline.execute.files import digest_path
+from tuneline.record.record import Record
+from tuneline.steps.main import main
+from tuneline.web import create_app
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The API over SQLite, about 60 ms; its URL is in the environment, as the runner puts it there."""
+    record = Record(f"sqlite:///{tmp_path / 'tuneline.db'}")
+    record.migrate()
+    platform = Platform(record, None, Server("127.0.0.1", 0, 1, tmp_path, "0", 0.0, "ann"), lambda all: None)
+    listening = socket.create_server(("127.0.0.1", 0))
+    served = uvicorn.Server(uvicorn.Config(create_app(platform), lifespan="off", log_config=None))
+    thread = threading.Thread(target=served.run, kwargs={"sockets": [listening]})
+    thread.start()
+    monkeypatch.setenv("TUNELINE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+    yield platform
+    platform.close()
+    served.should_exit = True
+    thread.join()
+    listening.close()
+    record.close()
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch):
+    monkeypatch.delenv("TUNELINE_URL", raising=False)
+
+
+def run_step(name, folder, parameters, inputs=(), outputs=()):
+    """(exit code, its output parameters or error, uri of each output artifact)."""
+    folder.mkdir(parents=True)
+
+    def artifacts(paths):
+        return {key: {"artifacts": [{"uri": str(path)}]} for key, path in dict(paths).items()}
+
+    body = {
+        "inputs": {"parameterValues": parameters, "artifacts": artifacts(inputs)},
+        "outputs": {
+            "outputFile": str(folder / "out.json"),
+            "artifacts": artifacts({key: folder / key for key in outputs}),
+        },
+    }
+    code = main(name, json.dumps(body))
+    if code:
+        return code, json.loads((folder / "error.json").read_text()), {}
+    out = json.loads((folder / "out.json").read_text())
+    return (
+        code,
+        out["parameterValues"],
+        {key: v["artifacts"][0]["uri"] for key, v in out["artifacts"].items()},
+    )
+
+
+def live(folder, init_adapter=""):
+    parameters = {"model": "m", "endpoint": "m", "init_adapter": init_adapter}
+    return run_step("live", folder, parameters, outputs=("package", "init"))
+
+
+def write_package(folder, weights="one"):
+    (folder / "adapter").mkdir(parents=True)
+    (folder / "adapter" / "adapter_config.json").write_text("{}")
+    (folder / "adapter" / "weights").write_text(weights)
+    manifest = {"schema": 1, "model": "m", "base": {"name": "b", "file_sha256": "1"}, "labels": ["a", "b"]}
+    manifest |= {name: f"sha256:{weights}" for name in ("adapter_digest", "served_digest")}
+    manifest |= {
+        "template_hash": "sha256:t",
+        "tokenizer_hash": "sha256:k",
+        "recipe_digest": f"sha256:{weights}",
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return manifest
+
+
+def propose(folder, weights="one", *, passed=True, live_digest=""):
+    manifest = write_package(folder / "package", weights)
+    (folder / "base").mkdir()
+    (folder / "base" / "model.safetensors").write_text("weights")
+    names = ("adapter_digest", "served_digest", "template_hash", "tokenizer_hash")
+    told = {
+        "verdict": {"passed": passed, "rules": [{"rule": "accuracy > 0.8", "passed": passed, "reason": ""}]},
+        "proof": {
+            "passed": True, "runtime": "llamacpp", "base_digest": digest_path(folder / "base")[0],
+            **{name: manifest[name] for name in names},
+        },
+        "report": {"rows": 1},
+    }  # fmt: skip
+    for name, value in told.items():
+        (folder / name).write_text(json.dumps(value))
+    inputs = {name: folder / name for name in ("package", "base", *told)}
+    deploy = {"endpoint": "m", "runtime": "llamacpp", "port": 0, "keep_s": 60}
+    parameters = {"model": "m", "deploy": deploy, "live_digest": live_digest, "passed": passed}
+    return run_step("propose", folder / "propose", parameters, inputs)
+
+
+def test_nothing_is_live_before_the_first_release(server, tmp_path):
+    code, said, paths = live(tmp_path / "live")
+    assert (code, said) == (0, {"release": "", "digest": ""})
+    assert (
+        list((tmp_path / "live" / "package").iterdir()) == list((tmp_path / "live" / "init").iterdir()) == []
+    )
+    assert paths["package"] == str(tmp_path / "live" / "package")
+
+
+def test_a_passed_package_becomes_a_release_once(server, tmp_path):
+    code, said, _ = propose(tmp_path / "first")
+    assert code == 0, said
+    assert said == {"release": "m@1.0.0", "state": "approved", "reason": "first release"}
+    code, again, _ = propose(tmp_path / "again")
+    assert again["release"] == "m@1.0.0"
+    assert again["reason"].startswith("identical")
+
+
+def test_a_refused_package_is_recorded_as_rejected(server, tmp_path):
+    code, said, _ = propose(tmp_path / "first", passed=False)
+    assert (code, said["release"], said["state"]) == (0, "m@1.0.0", "rejected")
+
+
+def test_a_release_that_went_live_meanwhile_is_a_conflict(server, tmp_path):
+    propose(tmp_path / "first")
+    code, error, _ = propose(tmp_path / "second", "two", live_digest="sha256:another")
+    assert (code, error["code"]) == (1, "conflict")
+
+
+def test_training_goes_on_from_a_release(server, tmp_path):
+    propose(tmp_path / "first")
+    code, _, paths = live(tmp_path / "live", init_adapter="m@1.0.0")
+    assert code == 0
+    assert paths["init"] == str(tmp_path / "first" / "package" / "adapter")
+
+
+def test_training_goes_on_from_a_folder_with_or_without_a_server(tmp_path):
+    write_package(tmp_path / "package")
+    for number, folder in enumerate((tmp_path / "package", tmp_path / "package" / "adapter")):
+        _, _, paths = live(tmp_path / str(number), init_adapter=str(folder))
+        assert paths["init"] == str(tmp_path / "package" / "adapter")
+
+
+def test_what_is_no_adapter_to_go_on_from_is_refused(server, tmp_path):
+    (tmp_path / "empty").mkdir()
+    said = {
+        "nowhere": "neither a folder nor a release",
+        str(tmp_path / "empty"): "holds no adapter",
+        "m@9.9.9": "There is no model `m`",
+    }
+    for number, (wanted, message) in enumerate(said.items()):
+        code, error, _ = live(tmp_path / f"live{number}", init_adapter=wanted)
+        assert code == 1
+        assert message in error["message"]
+        assert error["hint"]
+
+
+def test_without_a_server_what_is_live_is_unknown_and_a_package_waits(tmp_path):
+    code, said, _ = live(tmp_path / "live")
+    assert (code, said) == (0, {"release": "", "digest": "unknown: no server: TUNELINE_URL is unset"})
+    code, said, _ = propose(tmp_path / "first", live_digest=said["digest"])
+    assert (code, said["release"], said["state"]) == (0, "", "candidate")
+    code, error, _ = live(tmp_path / "init", init_adapter="m@1.0.0")
+    assert (code, error["code"]) == (2, "invalid_setting")
+
+
+def test_a_server_that_does_not_answer_may_be_asked_again(tmp_path, monkeypatch):
+    free = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setenv("TUNELINE_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    free.close()
+    code, error, _ = live(tmp_path / "live")
+    assert (code, error["code"], error["retry"]) == (1, "network", True)
