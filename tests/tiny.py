@@ -1,7 +1,8 @@
 """Tiny random models for tests: whole base artifacts, made in under a second, the same bytes every time.
 
-Gemma 3 and Llama are written as a GGUF (float32, which llama.cpp loads) with a vocabulary learned on the fly, then made a
-base as a user's .gguf would be. Phi-3, with its fused projections, is written as a folder by transformers.
+Gemma 3 and Llama are written as a GGUF (float32, which llama.cpp loads) with a vocabulary learned on the
+fly, then made a base as a user's .gguf would be. Phi-3, with its fused projections, is written as a folder
+by transformers.
 """
 
 import json
@@ -10,10 +11,12 @@ from typing import Any
 
 import gguf
 import numpy as np
+import polars as pl
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tuneline.train import base_models, gguf_vocabulary
 from tuneline.train.gguf_reading import read_gguf
+from tuneline.types import digest_json
 
 _HIDDEN, _FEED_FORWARD, _HEADS, _LAYERS = 64, 128, 4, 2
 _TEXTS = (
@@ -24,7 +27,8 @@ _TEXTS = (
     "0123456789 ABCDEFGHIJKLMNOPQRSTUVWXYZ abcdefghijklmnopqrstuvwxyz .,:;!?'\"()-{}[]",
 )
 _CHAT = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>' }}{{ message['content'] }}{{ eos_token }}{% endfor %}"
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' }}{{ message['content'] }}{{ eos_token }}"
+    "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 
@@ -95,10 +99,6 @@ def write_split(
     folder: Path, rows: list[dict[str, str]], *, keep: dict[str, list[str]] | None = None
 ) -> Path:
     """A prepared split as `prepare` writes it, of rows with `text` and `label`."""
-    import polars as pl
-
-    from tuneline.types import digest_json
-
     folder.mkdir(parents=True)
     texts = [row["text"] for row in rows]
     columns: dict[str, Any] = {
@@ -166,7 +166,8 @@ def _weights(family: str, head: int, kv_heads: int, seed: int) -> dict[str, np.n
             "attn_q": random(_HEADS * head, _HIDDEN), "attn_k": random(kv_heads * head, _HIDDEN),
             "attn_v": random(kv_heads * head, _HIDDEN), "attn_output": random(_HIDDEN, _HEADS * head),
             "ffn_gate": random(_FEED_FORWARD, _HIDDEN), "ffn_up": random(_FEED_FORWARD, _HIDDEN),
-            "ffn_down": random(_HIDDEN, _FEED_FORWARD), "attn_norm": np.ones(_HIDDEN), "ffn_norm": np.ones(_HIDDEN),
+            "ffn_down": random(_HIDDEN, _FEED_FORWARD),
+            "attn_norm": np.ones(_HIDDEN), "ffn_norm": np.ones(_HIDDEN),
         }  # fmt: skip
         if family == "gemma3":
             block |= {name: np.ones(_HIDDEN) for name in ("post_attention_norm", "post_ffw_norm")}
@@ -176,14 +177,15 @@ def _weights(family: str, head: int, kv_heads: int, seed: int) -> dict[str, np.n
 
 
 def _phi3(folder: Path, seed: int) -> None:
-    import torch
-    from transformers import Phi3Config, Phi3ForCausalLM
+    import torch  # noqa: PLC0415
+    from transformers import Phi3Config, Phi3ForCausalLM  # noqa: PLC0415
 
     torch.manual_seed(seed)
     config = Phi3Config(
-        vocab_size=len(_pieces()), hidden_size=_HIDDEN, intermediate_size=_FEED_FORWARD, num_hidden_layers=_LAYERS,
-        num_attention_heads=_HEADS, num_key_value_heads=2, max_position_embeddings=512, pad_token_id=3, bos_token_id=1,
-        eos_token_id=2, original_max_position_embeddings=512, initializer_range=0.1,
+        vocab_size=len(_pieces()), hidden_size=_HIDDEN, intermediate_size=_FEED_FORWARD,
+        num_hidden_layers=_LAYERS, num_attention_heads=_HEADS, num_key_value_heads=2,
+        max_position_embeddings=512, original_max_position_embeddings=512,
+        pad_token_id=3, bos_token_id=1, eos_token_id=2, initializer_range=0.1,
     )  # fmt: skip
     Phi3ForCausalLM(config).save_pretrained(folder)
     tiny_gguf(folder / "vocabulary.gguf")

@@ -1,4 +1,5 @@
-"""`base`: finds the model that is fine-tuned, checks it, and converts it once to what every later step maps into memory."""
+"""`base`: finds the model that is fine-tuned, checks it, and converts it once to what every later step maps
+into memory."""
 
 import os
 import shutil

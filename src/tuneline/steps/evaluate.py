@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from tuneline.errors import DataError, ModelError, SpecError
 from tuneline.steps.io import Step
-from tuneline.train import metrics
+from tuneline.train import machine, metrics
+from tuneline.train.model import load
 from tuneline.train.rows import Split, read_split
+from tuneline.train.score import classify, questions
 
 Probabilities = NDArray[np.float64]
 
 
 def run(step: Step) -> None:
-    """Parameters `task`, `metrics`, `slices`, `dtype`; inputs `base`, `adapter`, `test`, `live`; outputs `predictions`,
-    `metrics`, `report`."""
-    from tuneline.train import machine
-
+    """Parameters `task`, `metrics`, `slices`, `dtype`; inputs `base`, `adapter`, `test`, `live`; outputs
+    `predictions`, `metrics`, `report`."""
     task = str(step.parameters.get("task", "classify"))
     if task != "classify":
         raise SpecError(f"evaluate.task: `{task}` is not built yet.", hint="Use `classify`.")
@@ -65,7 +65,8 @@ def live_adapter(package: Path | None, base: Path) -> Path | None:
     here = json.loads((base / "base.json").read_text(encoding="utf-8"))
     if manifest["base"]["file_sha256"] != here["file_sha256"]:
         raise ModelError(
-            f"The live release stands on another base ({manifest['base']['name']}, {manifest['base']['file_sha256'][:12]}) than "
+            f"The live release stands on another base ({manifest['base']['name']}, "
+            f"{manifest['base']['file_sha256'][:12]}) than "
             f"this run ({here['name']}, {here['file_sha256'][:12]}), so the two cannot be compared here.",
             hint="Keep the base, or give the model another name: a new base is a new line of releases.",
         )
@@ -83,7 +84,8 @@ def without(split: Split, trained: set[str]) -> tuple[Split, int]:
     kept = split.rows.filter(~pl.col("row").is_in(sorted(trained))) if trained else split.rows
     if not len(kept):
         raise DataError(
-            f"All {len(split.rows)} held-out rows were training rows of the live release: nothing is left to compare on.",
+            f"All {len(split.rows)} held-out rows were training rows of the live release: nothing is "
+            "left to compare on.",
             hint="Add fresh rows, or hold out more with data.split.test.",
         )
     return Split(kept, split.info), len(split.rows) - len(kept)
@@ -99,7 +101,10 @@ def choices(split: Split, adapter: Path) -> dict[str, str]:
     held_out = split.completions
     torn = [label for label in held_out if trained.get(label, held_out[label]) != held_out[label]]
     if torn:
-        raise DataError(f"The label `{torn[0]}` was trained as `{trained[torn[0]]}` but is held out as `{held_out[torn[0]]}`.")
+        raise DataError(
+            f"The label `{torn[0]}` was trained as `{trained[torn[0]]}` but is held out as "
+            f"`{held_out[torn[0]]}`."
+        )
     found = dict(sorted({**trained, **held_out}.items()))
     if len(found) < 2:
         raise DataError(
@@ -109,7 +114,9 @@ def choices(split: Split, adapter: Path) -> dict[str, str]:
     return found
 
 
-def predictions(split: Split, truth: NDArray[np.int64], found: Mapping[str, Probabilities], classes: list[str]) -> pl.DataFrame:
+def predictions(
+    split: Split, truth: NDArray[np.int64], found: Mapping[str, Probabilities], classes: list[str]
+) -> pl.DataFrame:
     """One row per held-out row: its hash, its label, what each model says and how sure it is."""
     columns: dict[str, Any] = {"row": split.rows["row"], "label": split.rows["label"]}
     for name in ("candidate", "base", "live"):
@@ -125,10 +132,9 @@ def predictions(split: Split, truth: NDArray[np.int64], found: Mapping[str, Prob
     return pl.DataFrame(columns).with_columns(split.rows.select(kept)) if kept else pl.DataFrame(columns)
 
 
-def _score(step: Step, split: Split, completions: dict[str, str], who: Mapping[str, Path | None]) -> dict[str, Probabilities]:
-    from tuneline.train.model import load
-    from tuneline.train.score import classify, questions
-
+def _score(
+    step: Step, split: Split, completions: dict[str, str], who: Mapping[str, Path | None]
+) -> dict[str, Probabilities]:
     total, done, found = len(split.rows) * len(who), 0, {}
     asked = None
     for name, adapter in who.items():
@@ -149,7 +155,8 @@ def _judged(
 ) -> dict[str, Any]:
     judged = metrics.report(truth, given, classes)
     judged["slices"] = {
-        name: metrics.slices(truth, given, [_text(v) for v in split.rows[f"keep_{name}"]], len(classes)) for name in columns
+        name: metrics.slices(truth, given, [_text(v) for v in split.rows[f"keep_{name}"]], len(classes))
+        for name in columns
     }
     return judged
 

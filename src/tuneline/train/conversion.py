@@ -1,7 +1,7 @@
 """Makes a base of a model: `config.json`, `model.safetensors` in bfloat16 and the tokenizer, in one folder.
 
-Reads a GGUF (Gemma 3 and Llama directly, in 5 s and without torch; other architectures through transformers) or a folder
-in Hugging Face's layout. Called by `base_models`, which checks and names what is converted.
+Reads a GGUF (Gemma 3 and Llama directly, in 5 s and without torch; other architectures through transformers)
+or a folder in Hugging Face's layout. Called by `base_models`, which checks and names what is converted.
 """
 
 import json
@@ -23,7 +23,8 @@ _OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "outp
 _INNER = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
-    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj", "attn_norm": "input_layernorm",
+    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+    "attn_norm": "input_layernorm",
 }  # fmt: skip
 _NORMS = {
     "gemma3": {
@@ -36,10 +37,10 @@ _NORMS = {
 
 
 def convert_gguf(gguf: Gguf, folder: Path) -> str:
-    """Write the model in `gguf` to `folder`. Returns the name of its class in transformers. Raises ModelError."""
-    if gguf.architecture not in _ARCHITECTURES or not gguf_vocabulary.can_convert(gguf):
+    """Write the model in `gguf` to `folder`. Returns its class's name in transformers. Raises ModelError."""
+    if not _is_plain(gguf):
         return _through_transformers(gguf.path, folder)
-    names = {name: _name(gguf, name) for name in gguf.tensors if name != "rope_freqs.weight"}
+    names = {name: _name(gguf, name) for name in gguf.tensors}
     tensors = {names[name]: _tensor(gguf, gguf.tensors[name]) for name in names}
     write_bfloat16(folder / "model.safetensors", tensors)
     backend, config = gguf_vocabulary.vocabulary(gguf)
@@ -51,7 +52,10 @@ def convert_gguf(gguf: Gguf, folder: Path) -> str:
 
 
 def convert_folder(source: Path, folder: Path) -> str:
-    """Write the model in the Hugging Face folder `source` to `folder`. Returns its class's name. Raises ModelError."""
+    """Write the model in the Hugging Face folder `source` to `folder`. Returns its class's name.
+
+    Raises ModelError.
+    """
     config = _read_config(source)
     files = sorted(source.glob("*.safetensors"))
     index = source / "model.safetensors.index.json"
@@ -72,6 +76,15 @@ def convert_folder(source: Path, folder: Path) -> str:
         config.pop(key, None)
     _write_json(folder / "config.json", config | {"dtype": "bfloat16"})
     return str(config["architectures"][0])
+
+
+def _is_plain(gguf: Gguf) -> bool:
+    """Whether what is written here is all there is to the model: no stretched positions, no odd attention
+    scale."""
+    stretched = "rope_freqs.weight" in gguf.tensors or any(".rope.scaling." in key for key in gguf.metadata)
+    odd = gguf.architecture == "gemma3" and gguf.value("block_count") == 62  # 27B scales by its hidden size
+    known = gguf.architecture in _ARCHITECTURES and gguf_vocabulary.can_convert(gguf)
+    return known and not stretched and not odd
 
 
 def _name(gguf: Gguf, name: str) -> str:
@@ -124,7 +137,9 @@ def _common(gguf: Gguf, tied: bool) -> dict[str, Any]:
 def _gemma3(gguf: Gguf) -> dict[str, Any]:
     layers = gguf.value("block_count")
     kinds = ["full_attention" if (i + 1) % 6 == 0 else "sliding_attention" for i in range(layers)]
-    head = gguf.value("attention.key_length", gguf.value("embedding_length") // gguf.value("attention.head_count"))
+    head = gguf.value(
+        "attention.key_length", gguf.value("embedding_length") // gguf.value("attention.head_count")
+    )
     return {
         "model_type": "gemma3_text",
         "attention_bias": False,
@@ -155,8 +170,8 @@ def _llama(gguf: Gguf) -> dict[str, Any]:
 def _through_transformers(path: Path, folder: Path) -> str:
     """Any architecture transformers can load from a GGUF; takes about ten times as long."""
     try:
-        import torch
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        import torch  # noqa: PLC0415
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
     except ImportError as error:
         raise MissingPartError(f"{path} needs transformers.", hint='pip install "tuneline[train]"') from error
     try:
@@ -165,7 +180,9 @@ def _through_transformers(path: Path, folder: Path) -> str:
         AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
     except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"transformers cannot load {path}: {error}") from error
-    settings = {k: v for k, v in packed.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")}
+    settings = {
+        k: v for k, v in packed.config.to_dict().items() if k not in ("quantization_config", "_name_or_path")
+    }
     model = type(packed)(AutoConfig.for_model(**settings)).to(torch.bfloat16)
     model.load_state_dict({name: value.to(torch.bfloat16) for name, value in packed.state_dict().items()})
     model.save_pretrained(folder)
@@ -178,24 +195,30 @@ def _read_config(source: Path) -> dict[str, Any]:
         config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(
-            f"{source} is not a model: it has no config.json.", hint="Give a folder as `save_pretrained` writes it."
+            f"{source} is not a model: it has no config.json.",
+            hint="Give a folder as `save_pretrained` writes it.",
         ) from error
     except ValueError as error:
         raise ModelError(f"{source / 'config.json'} is not JSON: {error}.") from error
     named = config.get("architectures") or []
     if len(named) != 1 or not str(named[0]).endswith("ForCausalLM"):
         raise ModelError(
-            f"{source} is a {', '.join(map(str, named)) or 'nameless'} model; tuneline tunes `...ForCausalLM`.",
-            hint="Use a text-generation model.",
+            f"{source} is a {', '.join(map(str, named)) or 'nameless'} model; tuneline tunes text models.",
+            hint="Use one whose config.json names one `...ForCausalLM` under `architectures`.",
         )
     if "quantization_config" in config:
-        raise ModelError(f"{source} is quantized; a base needs its weights as floats.", hint="Use the unquantized model.")
+        raise ModelError(
+            f"{source} is quantized; a base needs its weights as floats.", hint="Use the unquantized model."
+        )
     return dict(config)
 
 
 def _copy_tokenizer(source: Path, folder: Path) -> None:
     if not (source / "tokenizer.json").is_file():
-        raise ModelError(f"{source} has no tokenizer.json.", hint="Save it with a fast tokenizer: `tokenizer.save_pretrained`.")
+        raise ModelError(
+            f"{source} has no tokenizer.json.",
+            hint="Save it with a fast tokenizer: `tokenizer.save_pretrained`.",
+        )
     for name in tokenizer.FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)

@@ -1,7 +1,7 @@
 """Curves as TensorBoard reads them: an event file of scalars, written as the training goes.
 
-The format is TFRecord (length, masked CRC-32C, data, masked CRC-32C) around `Event` messages, of which scalars need five
-fields; `torch.utils.tensorboard` would import for 0.5 s to write the same.
+The format is TFRecord (length, masked CRC-32C, data, masked CRC-32C) around `Event` messages, of which
+scalars need five fields; `torch.utils.tensorboard` would import for 0.5 s to write the same.
 """
 
 import struct

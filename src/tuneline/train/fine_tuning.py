@@ -1,13 +1,15 @@
-"""From a base and a recipe to a model that can be trained, and from a trained model to the folder that is released."""
+"""From a base and a recipe to a model that can be trained, and from a trained model to the folder that is
+released."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from tuneline.errors import ModelError
-from tuneline.train import adapters, machine
+from tuneline.train import adapters, fused, machine
 from tuneline.train.model import TrainedModel, load_network
 from tuneline.train.recipe import Recipe
 from tuneline.train.tokenizer import load as load_tokenizer
@@ -31,18 +33,14 @@ def prepare(base: Path, init: Path | None, recipe: Recipe, base_name: str) -> Tr
     network = load_network(base, machine.choose_dtype(recipe.dtype))
     network.requires_grad_(False)
     if init is None:
-        return TrainedModel(adapters.add_adapter(network, recipe, base_name), tokenizer)
-    adapted = adapters.load_adapter(network, init, train=True)
-    config = adapted.peft_config["default"]
-    asked = adapters.choose_targets(network, recipe.target_modules)
-    if (config.r, config.lora_alpha, sorted(config.target_modules)) != (recipe.r, recipe.lora_alpha, asked):
-        raise ModelError(
-            f"The adapter to go on from has r={config.r}, lora_alpha={config.lora_alpha} on "
-            f"{', '.join(sorted(config.target_modules))}; the project asks for r={recipe.r}, lora_alpha={recipe.lora_alpha} "
-            f"on {', '.join(asked)}.",
-            hint="Set `train:` to what the adapter has, or leave `init_adapter` out.",
+        adapted = adapters.add_adapter(network, recipe, base_name)
+    else:
+        adapted = adapters.load_adapter(network, init, train=True)
+        _check_same_shape(
+            adapted.peft_config["default"], recipe, adapters.choose_targets(network, recipe.target_modules)
         )
-    config.base_model_name_or_path = network.name_or_path = base_name
+        adapted.peft_config["default"].base_model_name_or_path = base_name
+    fused.speed_up(adapted)
     return TrainedModel(adapted, tokenizer)
 
 
@@ -58,15 +56,19 @@ def save(model: TrainedModel, folder: Path, recipe: Recipe) -> None:
     save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
     settings = {key: value for key, value in model.network.config.to_dict().items() if key != "_name_or_path"}
     settings |= {"dtype": "bfloat16", "architectures": [type(model.network).__name__]}
-    (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
 
 
 def _check_fits(base: Path, init: Path, recipe: Recipe) -> None:
-    """Refuse an adapter of another base by what its own tuneline.json says, before its tensors are looked at."""
+    """Refuse an adapter of another base by what its own tuneline.json says, before its tensors are looked
+    at."""
     whole = (init / "model.safetensors").is_file()
     if whole != (recipe.method == "full"):
         raise ModelError(
-            f"{init} is a {'whole model' if whole else 'LoRA adapter'}; the project asks for `method: {recipe.method}`.",
+            f"{init} is a {'whole model' if whole else 'LoRA adapter'}; the project asks for `method: "
+            f"{recipe.method}`.",
             hint="Set `train.method` to match, or leave `init_adapter` out.",
         )
     facts = init / "tuneline.json"
@@ -77,8 +79,21 @@ def _check_fits(base: Path, init: Path, recipe: Recipe) -> None:
     if said["base"]["file_sha256"] != here["file_sha256"]:
         raise ModelError(
             f"The adapter in {init} does not fit its base: it was trained on {said['base']['name']} "
-            f"({said['base']['file_sha256'][:12]}), the project's base is {here['name']} ({here['file_sha256'][:12]}).",
+            f"({said['base']['file_sha256'][:12]}), the project's base is {here['name']} "
+            f"({here['file_sha256'][:12]}).",
             hint="Use the base it was trained on, or leave `init_adapter` out.",
         )
     if said["tokenizer_hash"] != tokenizer_hash(base):
         raise ModelError(f"The adapter in {init} was trained with another tokenizer than the base has.")
+
+
+def _check_same_shape(config: Any, recipe: Recipe, targets: list[str]) -> None:
+    """Refuse to go on from an adapter of another rank, scale or place than the recipe asks for."""
+    has = (config.r, config.lora_alpha, sorted(config.target_modules))
+    if has != (recipe.r, recipe.lora_alpha, targets):
+        raise ModelError(
+            f"The adapter to go on from has r={has[0]}, lora_alpha={has[1]} on {', '.join(has[2])}; "
+            "the project asks for "
+            f"r={recipe.r}, lora_alpha={recipe.lora_alpha} on {', '.join(targets)}.",
+            hint="Set `train:` to what the adapter has, or leave `init_adapter` out.",
+        )

@@ -1,7 +1,9 @@
-"""Reads a GGUF file: its metadata at once, its tensors where they lie. Used by `conversion`, which makes a base of it.
+"""Reads a GGUF file: its metadata at once, its tensors where they lie. Used by `conversion`, which makes a
+base of it.
 
-The `gguf` package's own reader takes 7 s for a vocabulary of 262,144 tokens, because it makes an array of every string;
-this one takes 0.2 s. Dequantizing is left to that package. Limits: little-endian files of versions 2 and 3.
+The `gguf` package's own reader takes 7 s for a vocabulary of 262,144 tokens, because it makes an array of
+every string; this one takes 0.2 s. Dequantizing is left to that package. Limits: little-endian files of
+versions 2 and 3.
 """
 
 import mmap
@@ -33,7 +35,8 @@ class GgufTensor:
     """[rows, bytes a row]."""
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """The rows in float32, some 64 MB at a time: [n, columns]. Raises ModelError for a type that cannot be unpacked."""
+        """The rows in float32, some 64 MB at a time: [n, columns]. Raises ModelError for a type that cannot
+        be unpacked."""
         gguf = import_gguf()
         columns = self.shape[-1]
         at_once = max(1, _BLOCK_BYTES // (4 * columns))
@@ -43,10 +46,13 @@ class GgufTensor:
                 yield raw.view(np.float32)
                 continue
             try:
-                yield gguf.quants.dequantize(raw, gguf.GGMLQuantizationType(self.kind)).astype(np.float32, copy=False)
+                yield gguf.quants.dequantize(raw, gguf.GGMLQuantizationType(self.kind)).astype(
+                    np.float32, copy=False
+                )
             except NotImplementedError as error:
                 raise ModelError(
-                    f"The tensor `{self.name}` is packed as {gguf.GGMLQuantizationType(self.kind).name}, which cannot be unpacked.",
+                    f"The tensor `{self.name}` is packed as "
+                    f"{gguf.GGMLQuantizationType(self.kind).name}, which cannot be unpacked.",
                     hint="Use a GGUF with K-quants, Q8_0, F16 or BF16.",
                 ) from error
 
@@ -78,7 +84,8 @@ class Gguf:
         return "none" if short in ("F32", "F16", "BF16") else short
 
     def value(self, key: str, default: Any = None) -> Any:
-        """Metadata under `<architecture>.<key>`. Raises ModelError if it is not there and no default is given."""
+        """Metadata under `<architecture>.<key>`. Raises ModelError if it is not there and no default is
+        given."""
         found = self.metadata.get(f"{self.architecture}.{key}", default)
         if found is None:
             raise ModelError(f"{self.path} has no `{self.architecture}.{key}`: it is not a whole model.")
@@ -100,9 +107,11 @@ def read_gguf(path: Path) -> Gguf:
 def import_gguf() -> Any:
     """The `gguf` package. Raises MissingPartError."""
     try:
-        import gguf
+        import gguf  # noqa: PLC0415
     except ImportError as error:
-        raise MissingPartError("Reading a GGUF needs `gguf`.", hint='pip install "tuneline[train]"') from error
+        raise MissingPartError(
+            "Reading a GGUF needs `gguf`.", hint='pip install "tuneline[train]"'
+        ) from error
     return gguf
 
 
@@ -129,7 +138,9 @@ def _parse(path: Path, data: mmap.mmap) -> Gguf:
     return Gguf(path, metadata, {entry[0]: _tensor(path, data, start, *entry) for entry in entries})
 
 
-def _tensor(path: Path, data: mmap.mmap, start: int, name: str, shape: tuple[int, ...], kind: int, offset: int) -> GgufTensor:
+def _tensor(
+    path: Path, data: mmap.mmap, start: int, name: str, shape: tuple[int, ...], kind: int, offset: int
+) -> GgufTensor:
     gguf = import_gguf()
     block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)]
     row_bytes = shape[-1] // block * size
@@ -171,5 +182,6 @@ def _array(data: mmap.mmap, at: int, inner: int, count: int) -> tuple[list[Any],
 
 def _broken(path: Path, why: str) -> ModelError:
     return ModelError(
-        f"{path} is not a whole GGUF file: {why}.", hint="Fetch it again; a download that was cut looks like this."
+        f"{path} is not a whole GGUF file: {why}.",
+        hint="Fetch it again; a download that was cut looks like this.",
     )

@@ -1,7 +1,8 @@
 """The vocabulary in a GGUF as a fast tokenizer. Used by `conversion`.
 
-Sentencepiece vocabularies only (`tokenizer.ggml.model` is `llama`), as Gemma and Llama 2 have them: the GGUF holds no
-merges, so they are made from the pieces. The result gives the ids that transformers' own conversion gives; that one takes 11 s.
+Sentencepiece vocabularies only (`tokenizer.ggml.model` is `llama`), as Gemma and Llama 2 have them: the GGUF
+holds no merges, so they are made from the pieces. The result gives the ids that transformers' own conversion
+gives; that one takes 11 s.
 """
 
 from collections.abc import Sequence
@@ -27,10 +28,16 @@ def vocabulary(gguf: Gguf) -> tuple[Tokenizer, dict[str, Any]]:
     gemma = gguf.architecture.startswith("gemma")
     if gemma:  # runs of spaces are stored as spaces; the normalizer writes them with its own sign
         pieces = [_SPACE * len(p) if " " in p and not p.strip() else p for p in pieces]
-    merges = _merges_by_place(pieces) if gemma else _merges_by_score(pieces, gguf.metadata["tokenizer.ggml.scores"])
+    merges = (
+        _merges_by_place(pieces)
+        if gemma
+        else _merges_by_score(pieces, gguf.metadata["tokenizer.ggml.scores"])
+    )
     vocab = {piece: index for index, piece in enumerate(pieces)}
     names = _special_names(gguf, pieces)
-    model = BPE(vocab=vocab, merges=merges, fuse_unk=True, unk_token=names.get("unk_token"), byte_fallback=True)
+    model = BPE(
+        vocab=vocab, merges=merges, fuse_unk=True, unk_token=names.get("unk_token"), byte_fallback=True
+    )
     tokenizer = Tokenizer(model)
     _spaces(tokenizer, gemma, bool(gguf.metadata.get("tokenizer.ggml.add_space_prefix", True)))
     _add_tokens(tokenizer, pieces, gguf.metadata.get("tokenizer.ggml.token_type") or [], vocab)
@@ -80,16 +87,28 @@ def _spaces(tokenizer: Tokenizer, gemma: bool, prefix: bool) -> None:
         steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     else:
         scheme = "first" if prefix else "never"
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_SPACE, prepend_scheme=scheme, split=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
+            replacement=_SPACE, prepend_scheme=scheme, split=False
+        )
         steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
         if prefix:
             steps.append(decoders.Strip(content=" ", left=1))
     tokenizer.decoder = decoders.Sequence(steps)
 
 
-def _add_tokens(tokenizer: Tokenizer, pieces: Sequence[str], kinds: Sequence[int], vocab: dict[str, int]) -> None:
-    control = [AddedToken(p, normalized=False, special=True) for p, k in zip(pieces, kinds, strict=False) if k == _CONTROL]
-    own = [p for p, k in zip(pieces, kinds, strict=False) if k == _USER_DEFINED and p in vocab and not p.startswith(_SPACE)]
+def _add_tokens(
+    tokenizer: Tokenizer, pieces: Sequence[str], kinds: Sequence[int], vocab: dict[str, int]
+) -> None:
+    control = [
+        AddedToken(p, normalized=False, special=True)
+        for p, k in zip(pieces, kinds, strict=False)
+        if k == _CONTROL
+    ]
+    own = [
+        p
+        for p, k in zip(pieces, kinds, strict=False)
+        if k == _USER_DEFINED and p in vocab and not p.startswith(_SPACE)
+    ]
     tokenizer.add_special_tokens(control)
     tokenizer.add_tokens([AddedToken(p, normalized=False, special=False) for p in own])
 

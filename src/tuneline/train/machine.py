@@ -3,6 +3,7 @@
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +12,8 @@ _FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def choose_dtype(asked: str) -> torch.dtype:
-    """The dtype of frozen weights and of what flows through them: `auto` is bfloat16 where the processor is good at it."""
+    """The dtype of frozen weights and of what flows through them: `auto` is bfloat16 where the processor is
+    good at it."""
     if asked == "auto":
         return torch.bfloat16 if _processor_flags() & _FAST_BFLOAT16 else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[asked]
@@ -26,13 +28,14 @@ def settle(seed: int) -> int:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a pass over every new tensor; nothing reads one
+    filling: Any = torch.utils.deterministic
+    filling.fill_uninitialized_memory = False  # costs a pass over every new tensor; nothing reads one
     return threads
 
 
 def quiet() -> None:
     """Silence what libraries print on loading; a task's log is for what a user should read."""
-    import transformers
+    import transformers  # noqa: PLC0415
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

@@ -19,7 +19,11 @@ def accuracy(truth: Labels, guess: Labels) -> float:
 
 def confusion_matrix(truth: Labels, guess: Labels, classes: int) -> NDArray[np.int64]:
     """[classes, classes]: how many rows of class i were guessed as j."""
-    return np.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+    return (
+        np.bincount(truth * classes + guess, minlength=classes * classes)
+        .reshape(classes, classes)
+        .astype(np.int64)
+    )
 
 
 def macro_f1(matrix: NDArray[np.int64]) -> float:
@@ -31,7 +35,8 @@ def macro_f1(matrix: NDArray[np.int64]) -> float:
 
 
 def log_loss(truth: Labels, probabilities: Probabilities) -> float:
-    """Mean negative log of the probability of the true class, in nats; probabilities under 1e-15 count as that."""
+    """Mean negative log of the probability of the true class, in nats; probabilities under 1e-15 count as
+    that."""
     if not len(truth):
         return 0.0
     given = probabilities[np.arange(len(truth)), truth]
@@ -39,9 +44,11 @@ def log_loss(truth: Labels, probabilities: Probabilities) -> float:
 
 
 def calibration_error(truth: Labels, probabilities: Probabilities, bins: int = 10) -> float:
-    """Expected calibration error: how far, on average, the confidence in a guess is from how often it is right.
+    """Expected calibration error: how far, on average, the confidence in a guess is from how often it is
+    right.
 
-    Guesses are put in `bins` equal bins of confidence, (0, 0.1], (0.1, 0.2], ...; each weighs as many rows as it has.
+    Guesses are put in `bins` equal bins of confidence, (0, 0.1], (0.1, 0.2], ...; each weighs as many rows
+    as it has.
     """
     if not len(truth):
         return 0.0
@@ -65,7 +72,9 @@ def report(truth: Labels, probabilities: Probabilities, classes: list[str]) -> d
     }
 
 
-def slices(truth: Labels, probabilities: Probabilities, values: list[str], classes: int) -> dict[str, dict[str, Any]]:
+def slices(
+    truth: Labels, probabilities: Probabilities, values: list[str], classes: int
+) -> dict[str, dict[str, Any]]:
     """Accuracy and F1 of the rows of each distinct value, in the values' order."""
     guess = probabilities.argmax(axis=1).astype(np.int64)
     column = np.array(values, dtype=object)
@@ -73,5 +82,9 @@ def slices(truth: Labels, probabilities: Probabilities, values: list[str], class
     for value in sorted(set(values)):
         here = column == value
         matrix = confusion_matrix(truth[here], guess[here], classes)
-        found[value] = {"rows": int(here.sum()), "accuracy": accuracy(truth[here], guess[here]), "f1": macro_f1(matrix)}
+        found[value] = {
+            "rows": int(here.sum()),
+            "accuracy": accuracy(truth[here], guess[here]),
+            "f1": macro_f1(matrix),
+        }
     return found

@@ -1,7 +1,8 @@
 """A base, with an adapter or not, ready to be trained or asked. What tune, evaluate and verify load.
 
-The weights are mapped, not copied: loading Gemma 3 270M takes 0.2 s after torch and transformers are imported (3 s).
-The vocabulary head is computed only at the positions asked for: it is most of a small model's work.
+The weights are mapped, not copied: loading Gemma 3 270M takes 0.2 s after torch and transformers are
+imported (3 s). The vocabulary head is computed only at the positions asked for: it is most of a small
+model's work.
 """
 
 import importlib
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from tuneline.errors import ModelError
-from tuneline.train import machine
+from tuneline.train import adapters, attention, fused, machine
+from tuneline.train.batches import length_batches
 from tuneline.train.tokenizer import Tokenizer
 from tuneline.train.tokenizer import load as load_tokenizer
 
@@ -35,7 +36,7 @@ class TokenScore(NamedTuple):
 class TrainedModel:
     """A model with its tokenizer."""
 
-    network: nn.Module
+    network: Any
     """The transformers model, or PEFT's around it."""
     tokenizer: Tokenizer
 
@@ -48,7 +49,9 @@ class TrainedModel:
         """The ids of a prompt, exactly as in training: with BOS where the model has one."""
         return self.tokenizer.encode(prompt)
 
-    def logits_at(self, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    def logits_at(
+        self, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+    ) -> torch.Tensor:
         """Logits after the token at each (row, column): [n, vocabulary], float32.
 
         Args:
@@ -61,29 +64,40 @@ class TrainedModel:
 
     @torch.inference_mode()
     def continuation_logprobs(
-        self, prompt_ids: Sequence[Sequence[int]], continuation_ids: Sequence[Sequence[int]], batch_tokens: int = 4096
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        continuation_ids: Sequence[Sequence[int]],
+        batch_tokens: int = 4096,
     ) -> list[list[TokenScore]]:
-        """How the model sees each token of each continuation after its prompt; the k-th list is of the k-th pair."""
-        from tuneline.train.batches import length_batches
-
+        """How the model sees each token of each continuation after its prompt; the k-th list is of the k-th
+        pair."""
         texts = [[*p, *c] for p, c in zip(prompt_ids, continuation_ids, strict=True)]
         found: list[list[TokenScore]] = [[] for _ in texts]
         for batch in length_batches([len(text) for text in texts], batch_tokens):
             ids, mask = pad([texts[k] for k in batch], self.tokenizer.pad_id)
-            places = [(n, len(prompt_ids[k]) + j) for n, k in enumerate(batch) for j in range(len(continuation_ids[k]))]
+            places = [
+                (n, len(prompt_ids[k]) + j)
+                for n, k in enumerate(batch)
+                for j in range(len(continuation_ids[k]))
+            ]
             if not places:
                 continue
             rows, columns = torch.tensor(places).T
-            scores = torch.log_softmax(self.logits_at(ids, mask, rows, columns - 1), dim=-1)  # (n, vocabulary)
+            scores = torch.log_softmax(
+                self.logits_at(ids, mask, rows, columns - 1), dim=-1
+            )  # (n, vocabulary)
             given = scores[torch.arange(len(places)), ids[rows, columns]]
             top, top_ids = scores.topk(2, dim=-1)
-            for (n, _), logprob, pair, best in zip(places, given.tolist(), top.tolist(), top_ids[:, 0].tolist(), strict=True):
+            for (n, _), logprob, pair, best in zip(
+                places, given.tolist(), top.tolist(), top_ids[:, 0].tolist(), strict=True
+            ):
                 found[batch[n]].append(TokenScore(logprob, best, pair[0] - pair[1]))
         return found
 
 
 def load(base: Path, adapter: Path | None, dtype: str = "auto") -> TrainedModel:
-    """The model of a base artifact, with an adapter folder on it (LoRA, or the whole model of a full fine-tuning).
+    """The model of a base artifact, with an adapter folder on it (LoRA, or the whole model of a full
+    fine-tuning).
 
     Raises ModelError if one cannot be read or the adapter does not fit the base.
     """
@@ -93,11 +107,10 @@ def load(base: Path, adapter: Path | None, dtype: str = "auto") -> TrainedModel:
     else:
         network = load_network(base, machine.choose_dtype(dtype))
         if adapter is not None:
-            from tuneline.train.adapters import load_adapter
-
-            network = load_adapter(network, adapter)
+            network = adapters.load_adapter(network, adapter)
     network.eval()
     network.requires_grad_(False)
+    fused.speed_up(network)
     return TrainedModel(network, tokenizer)
 
 
@@ -108,18 +121,23 @@ def load_network(folder: Path, dtype: torch.dtype) -> Any:
         name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
         kind = getattr(importlib.import_module("transformers"), name)
     except (OSError, ValueError, KeyError, IndexError) as error:
-        raise ModelError(f"{folder} is not a model: {error}.", hint="Give a base that tuneline made.") from error
+        raise ModelError(
+            f"{folder} is not a model: {error}.", hint="Give a base that tuneline made."
+        ) from error
     except AttributeError as error:
         raise ModelError(f"This transformers does not know `{name}`.", hint="Update transformers.") from error
     try:
-        network = kind.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True)
+        network = kind.from_pretrained(
+            folder, dtype=dtype, attn_implementation=attention.register(), local_files_only=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The model in {folder} cannot be loaded: {error}") from error
     return network
 
 
 def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
-    """The vocabulary head on [n, hidden] states: [n, vocabulary], float32, capped or scaled as the model does it."""
+    """The vocabulary head on [n, hidden] states: [n, vocabulary], float32, capped or scaled as the model
+    does it."""
     logits = model.get_output_embeddings()(hidden).float()
     config = model.config
     if scale := getattr(config, "logit_scale", None):  # Cohere
@@ -128,7 +146,7 @@ def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
         logits = logits / scaling
     if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
         logits = torch.tanh(logits / cap) * cap
-    return logits
+    return torch.as_tensor(logits)
 
 
 def pad(texts: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,8 +158,10 @@ def pad(texts: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torc
 
 
 def _mask_or_none(mask: torch.Tensor) -> torch.Tensor | None:
-    """No mask where padding is at the end: a causal model never looks ahead, so what it makes of padding reaches nobody.
+    """No mask where padding is at the end: a causal model never looks ahead, so what it makes of padding
+    reaches nobody.
 
-    Without it attention takes its causal path, and no [batch, 1, length, length] mask is built for every layer.
+    Without it attention takes its causal path, and no [batch, 1, length, length] mask is built for every
+    layer.
     """
     return None if bool((mask[:, :-1] >= mask[:, 1:]).all()) else mask

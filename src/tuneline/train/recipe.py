@@ -1,4 +1,5 @@
-"""What `train:` in a project asks for, as the trainer takes it. Names are those of Hugging Face's Trainer and PEFT."""
+"""What `train:` in a project asks for, as the trainer takes it. Names are those of Hugging Face's Trainer
+and PEFT."""
 
 import math
 from collections.abc import Mapping
@@ -42,12 +43,15 @@ class Recipe:
 
     @classmethod
     def parse(cls, parameters: Mapping[str, Any]) -> Self:
-        """The recipe in a step's parameters; KFP gives every number as a float. Raises SpecError with every fault."""
+        """The recipe in a step's parameters; KFP gives every number as a float. Raises SpecError with every
+        fault."""
         known = {field.name: field.type for field in fields(cls)}
         values = {name: _typed(known[name], value) for name, value in parameters.items() if name in known}
         recipe = cls(**values)
         if faults := recipe._faults():
-            raise SpecError("The training's numbers cannot be used.", hint="Correct `train:`.", details=faults)
+            raise SpecError(
+                "The training's numbers cannot be used.", hint="Correct `train:`.", details=faults
+            )
         return recipe
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +69,8 @@ class Recipe:
         return max(1, math.ceil(batches / self.gradient_accumulation_steps))
 
     def rate(self, step: int, total: int) -> float:
-        """The learning rate of optimizer step `step` (0-based) of `total`, as transformers' schedules have it."""
+        """The learning rate of optimizer step `step` (0-based) of `total`, as transformers' schedules have
+        it."""
         warmup = math.ceil(self.warmup_ratio * total)
         if step < warmup:
             return self.learning_rate * step / max(1, warmup)
@@ -84,7 +89,11 @@ class Recipe:
         ]
         positive = ("r", "lora_alpha", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
                     "gradient_accumulation_steps", "max_length", "save_steps")  # fmt: skip
-        faults += [f"train.{name}: {getattr(self, name)} is not above 0" for name in positive if getattr(self, name) <= 0]
+        faults += [
+            f"train.{name}: {getattr(self, name)} is not above 0"
+            for name in positive
+            if getattr(self, name) <= 0
+        ]
         if not 0 <= self.lora_dropout < 1:
             faults.append(f"train.lora_dropout: {self.lora_dropout} is not in 0 to 1")
         if not 0 <= self.warmup_ratio <= 1:

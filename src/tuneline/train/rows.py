@@ -1,7 +1,8 @@
 """Rows of a prepared split as token ids with the mask that says which of them are learned.
 
-The ids and the mask are what TRL's SFTTrainer makes of the same rows: the end token is added to a completion, prompt and
-completion are tokenized as one text, and the completion starts where the two tokenizations part. Tests compare the two.
+The ids and the mask are what TRL's SFTTrainer makes of the same rows: the end token is added to a
+completion, prompt and completion are tokenized as one text, and the completion starts where the two
+tokenizations part. Tests compare the two.
 """
 
 import json
@@ -51,7 +52,8 @@ class Split:
     def completions(self) -> dict[str, str]:
         """What each label's rows end with: the completion, or the text of the last message.
 
-        Raises DataError if one label has several: then labels cannot be told apart by what the model would say.
+        Raises DataError if one label has several: then labels cannot be told apart by what the model would
+        say.
         """
         if not self.labels:
             return {}
@@ -109,11 +111,15 @@ def encode_pairs(
         for prompt, completion in zip(prompts, completions, strict=True)
     ]
     wholes, contexts = tokenizer.encode_all(texts), tokenizer.encode_all(prompts)
-    return [Example(tuple(whole), shared_length(context, whole)) for context, whole in zip(contexts, wholes, strict=True)]
+    return [
+        Example(tuple(whole), shared_length(context, whole))
+        for context, whole in zip(contexts, wholes, strict=True)
+    ]
 
 
 def encode_answer(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]]) -> Example:
-    """A conversation whose last message is learned, or asked for. Raises ModelError if the model has no chat template."""
+    """A conversation whose last message is learned, or asked for. Raises ModelError if the model has no chat
+    template."""
     context = tokenizer.encode_chat(messages[:-1], generate=True)
     whole = tokenizer.encode_chat(messages, generate=False)
     return Example(tuple(whole), shared_length(context, whole))

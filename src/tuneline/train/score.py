@@ -1,8 +1,8 @@
 """`classify`: how likely a model finds each label's completion after each prompt, in one pass over the rows.
 
-A label's score is the summed log-probability of its completion's tokens (the end token is not counted: it would only weigh
-labels by how surely they end). The prompt is read once for all labels that are one token after it; where a completion has
-more, each label is read with the prompt.
+A label's score is the summed log-probability of its completion's tokens (the end token is not counted: it
+would only weigh labels by how surely they end). The prompt is read once for all labels that are one token
+after it; where a completion has more, each label is read with the prompt.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,8 @@ class Question:
 
 
 def questions(tokenizer: Tokenizer, split: Split, completions: Sequence[str]) -> list[Question]:
-    """The rows of `split` as questions with `completions` to choose from. Raises DataError if two are the same tokens."""
+    """The rows of `split` as questions with `completions` to choose from. Raises DataError if two are the
+    same tokens."""
     columns = [_encoded(tokenizer, split, completion) for completion in completions]
     found = []
     for row in zip(*columns, strict=True):
@@ -55,7 +56,9 @@ def questions(tokenizer: Tokenizer, split: Split, completions: Sequence[str]) ->
 
 
 @torch.inference_mode()
-def classify(model: TrainedModel, rows: Sequence[Question], done: Report | None = None) -> NDArray[np.float64]:
+def classify(
+    model: TrainedModel, rows: Sequence[Question], done: Report | None = None
+) -> NDArray[np.float64]:
     """The probability of each label, [rows, labels]: scores through a softmax over the labels."""
     if not rows:
         return np.zeros((0, 0))
@@ -88,14 +91,16 @@ def _next_token(model: TrainedModel, rows: Sequence[Question]) -> NDArray[np.flo
     return np.asarray(scores.double().numpy())
 
 
-def _continuations(model: TrainedModel, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> list[float]:
+def _continuations(
+    model: TrainedModel, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+) -> list[float]:
     texts = [context + answer for context, answer in pairs]
     ids, mask = pad(texts, model.tokenizer.pad_id)
     places = [(n, c) for n, (context, _) in enumerate(pairs) for c in range(len(context), len(texts[n]))]
     at, columns = torch.tensor(places).T
     scores = torch.log_softmax(model.logits_at(ids, mask, at, columns - 1), dim=-1)
     given = scores[torch.arange(len(places)), ids[at, columns]].double()
-    return torch.zeros(len(pairs), dtype=torch.double).index_add(0, at, given).tolist()  # type: ignore[no-any-return]
+    return torch.zeros(len(pairs), dtype=torch.double).index_add(0, at, given).tolist()
 
 
 def _encoded(tokenizer: Tokenizer, split: Split, completion: str) -> list[tuple[tuple[int, ...], int]]:

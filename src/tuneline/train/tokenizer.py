@@ -1,7 +1,8 @@
 """The tokenizer as it was when a model was trained: text in, token ids out, and the hash that proof compares.
 
-It is the `tokenizers` backend alone, read from the `tokenizer.json` that `base_models` wrote, so every step that counts
-or encodes tokens has the same ids without importing transformers (0.8 s for Gemma's 262,144 tokens, not 5 s).
+It is the `tokenizers` backend alone, read from the `tokenizer.json` that `base_models` wrote, so every step
+that counts or encodes tokens has the same ids without importing transformers (0.8 s for Gemma's 262,144
+tokens, not 5 s).
 """
 
 import json
@@ -64,14 +65,18 @@ class Tokenizer:
 
     def encode_all(self, texts: Sequence[str], special: bool = True) -> list[list[int]]:
         """The ids of many texts, in parallel; with `special` false, without BOS."""
-        return [list(found.ids) for found in self.backend.encode_batch_fast(list(texts), add_special_tokens=special)]
+        return [
+            list(found.ids)
+            for found in self.backend.encode_batch_fast(list(texts), add_special_tokens=special)
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens left out."""
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
 
     def encode_chat(self, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> list[int]:
-        """The ids of a conversation as the model's chat template writes it; with `generate`, ready for the answer.
+        """The ids of a conversation as the model's chat template writes it; with `generate`, ready for the
+        answer.
 
         Raises ModelError if the model has no chat template, or it refuses these messages.
         """
@@ -80,7 +85,9 @@ class Tokenizer:
     def _special(self, key: str) -> str:
         name = _content(self.config.get(key))
         if not name:
-            raise ModelError(f"The tokenizer names no `{key}`.", hint="Add it to the model's tokenizer_config.json.")
+            raise ModelError(
+                f"The tokenizer names no `{key}`.", hint="Add it to the model's tokenizer_config.json."
+            )
         return name
 
     def _id(self, token: str) -> int:
@@ -94,16 +101,20 @@ def load(folder: Path) -> Tokenizer:
     """The tokenizer in `folder`. Raises ModelError if there is none, or it cannot be read."""
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise ModelError(f"{folder} has no tokenizer.json.", hint="Give a model folder with a fast tokenizer in it.")
+        raise ModelError(
+            f"{folder} has no tokenizer.json.", hint="Give a model folder with a fast tokenizer in it."
+        )
     try:
         backend = Backend.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - the Rust side raises bare Exception
+    except Exception as error:
         raise ModelError(f"{path} is not a tokenizer: {error}.") from error
     backend.no_padding()
     backend.no_truncation()
     config = _read_json(folder / "tokenizer_config.json")
     template = folder / "chat_template.jinja"
-    chat = template.read_text(encoding="utf-8") if template.is_file() else str(config.get("chat_template") or "")
+    chat = (
+        template.read_text(encoding="utf-8") if template.is_file() else str(config.get("chat_template") or "")
+    )
     return Tokenizer(backend, config, chat)
 
 
@@ -120,9 +131,12 @@ def render_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], *, 
             hint="Use an instruction-tuned base, or give `data.prompt` and `data.completion`.",
         )
     # transformers' own renderer: its Jinja sandbox and filters are what templates are written for
-    from transformers.utils.chat_template_utils import render_jinja_template
+    from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415
 
-    names = {key: _content(tokenizer.config.get(key)) for key in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    names = {
+        key: _content(tokenizer.config.get(key))
+        for key in ("bos_token", "eos_token", "pad_token", "unk_token")
+    }
     try:
         rendered, _ = render_jinja_template(
             conversations=[[dict(message) for message in messages]],
@@ -130,7 +144,7 @@ def render_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], *, 
             add_generation_prompt=generate,
             **{key: name for key, name in names.items() if name},
         )
-    except Exception as error:  # noqa: BLE001 - a template raises whatever its author chose
+    except Exception as error:
         raise ModelError(f"The model's chat template refuses these messages: {error}") from error
     return str(rendered[0])
 

@@ -1,7 +1,8 @@
 """The training loop: batches in, optimizer steps out, a checkpoint now and then.
 
-Knows nothing of files, text or steps: it is given a network, rows of ids and a recipe. The loss is TRL's: the mean over all
-learned tokens of an optimizer step. A training resumed from any of its checkpoints ends with the same bytes.
+Knows nothing of files, text or steps: it is given a network, rows of ids and a recipe. The loss is TRL's:
+the mean over all learned tokens of an optimizer step. A training resumed from any of its checkpoints ends
+with the same bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,14 +51,24 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
 
+    @classmethod
+    def of(cls, state: dict[str, Any] | None) -> "Progress":
+        """That of a checkpoint; of none, the start."""
+        return cls() if state is None else cls(**state["progress"])
+
 
 def train(
-    model: TrainedModel, rows: Sequence[Example], recipe: Recipe, checkpoints: Checkpoints, report: Report, clock: Clock
+    model: TrainedModel,
+    rows: Sequence[Example],
+    recipe: Recipe,
+    checkpoints: Checkpoints,
+    report: Report,
+    clock: Clock,
 ) -> Progress:
     """Train what in `model.network` requires a gradient, in place. Returns how it went.
 
-    Goes on from the newest checkpoint, if there is one. Rows are never mixed: a batch is `per_device_train_batch_size` of
-    them, a step `gradient_accumulation_steps` batches.
+    Goes on from the newest checkpoint, if there is one. Rows are never mixed: a batch is
+    `per_device_train_batch_size` of them, a step `gradient_accumulation_steps` batches.
     """
     parameters = {name: value for name, value in model.network.named_parameters() if value.requires_grad}
     optimizer = _optimizer(parameters, recipe)
@@ -92,14 +103,20 @@ def train(
 def batch_loss(model: TrainedModel, rows: Sequence[Example]) -> tuple[torch.Tensor, int]:
     """The summed loss of the learned tokens of `rows`, in nats, and how many they are."""
     ids, mask = pad([row.ids for row in rows], model.tokenizer.pad_id)
-    places = [(n, column) for n, row in enumerate(rows) for column in range(max(1, row.learned_from), len(row.ids))]
+    places = [
+        (n, column) for n, row in enumerate(rows) for column in range(max(1, row.learned_from), len(row.ids))
+    ]
     at, columns = torch.tensor(places).T
     logits = model.logits_at(ids, mask, at, columns - 1)
     return nn.functional.cross_entropy(logits, ids[at, columns], reduction="sum"), len(places)
 
 
 def _step(
-    model: TrainedModel, batches: list[list[Example]], optimizer: torch.optim.Optimizer, recipe: Recipe, rate: float
+    model: TrainedModel,
+    batches: list[list[Example]],
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    rate: float,
 ) -> tuple[float, float]:
     """One optimizer step over `batches`. Returns the loss and the gradient's norm."""
     learned = sum(len(row.ids) - max(1, row.learned_from) for batch in batches for row in batch)
@@ -108,7 +125,7 @@ def _step(
     for batch in batches:
         with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
             loss, _ = batch_loss(model, batch)
-        (loss / learned).backward()
+        (loss / learned).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     values = [value for group in optimizer.param_groups for value in group["params"]]
     norm = nn.utils.clip_grad_norm_(values, recipe.max_grad_norm or float("inf"))
@@ -124,12 +141,17 @@ def _optimizer(parameters: dict[str, nn.Parameter], recipe: Recipe) -> torch.opt
     plain = [value for name, value in parameters.items() if name.endswith("bias") or "norm" in name.lower()]
     left = {id(value) for value in plain}
     decayed = [value for value in parameters.values() if id(value) not in left]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
 
-def _state(parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: Progress) -> dict[str, Any]:
+def _state(
+    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: Progress
+) -> dict[str, Any]:
     return {
         "weights": {name: value.detach() for name, value in parameters.items()},
         "optimizer": optimizer.state_dict(),
@@ -142,10 +164,10 @@ def _resume(
     parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, state: dict[str, Any] | None
 ) -> Progress:
     if state is None:
-        return Progress()
+        return Progress.of(None)
     with torch.no_grad():
         for name, value in parameters.items():
             value.copy_(state["weights"][name])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])
-    return Progress(**state["progress"])
+    return Progress.of(state)

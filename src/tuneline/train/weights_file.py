@@ -1,7 +1,8 @@
-"""Writes and reads model weights as bfloat16 safetensors without torch: streaming, one tensor in memory at a time.
+"""Writes and reads model weights as bfloat16 safetensors without torch: streaming, one tensor in memory at a
+time.
 
-The format is 8 bytes of header length, a JSON header, and the tensors end to end; it is written here because numpy has no
-bfloat16, and so that making a base needs neither torch nor twice the model's memory.
+The format is 8 bytes of header length, a JSON header, and the tensors end to end; it is written here because
+numpy has no bfloat16, and so that making a base needs neither torch nor twice the model's memory.
 """
 
 import json
@@ -36,7 +37,11 @@ def write_bfloat16(path: Path, tensors: Mapping[str, Tensor]) -> None:
     offset = 0
     for name in sorted(tensors):
         size = 2 * int(np.prod(tensors[name].shape, dtype=np.int64))
-        header[name] = {"dtype": "BF16", "shape": list(tensors[name].shape), "data_offsets": [offset, offset + size]}
+        header[name] = {
+            "dtype": "BF16",
+            "shape": list(tensors[name].shape),
+            "data_offsets": [offset, offset + size],
+        }
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 64)  # so that the first tensor is aligned when the file is mapped
@@ -48,7 +53,8 @@ def write_bfloat16(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def to_bfloat16(values: NDArray[Any]) -> NDArray[np.uint16]:
-    """The bits of `values` in bfloat16, rounded to the nearest even as torch does; uint16 is taken as done. Any shape."""
+    """The bits of `values` in bfloat16, rounded to the nearest even as torch does; uint16 is taken as done.
+    Any shape."""
     if values.dtype == np.uint16:
         return np.ascontiguousarray(values)
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
@@ -78,7 +84,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         start, end = entry["data_offsets"]
         if 8 + length + end > size:
             raise _broken(path, f"it ends within the tensor `{name}`")
-        found[name] = Tensor(tuple(entry["shape"]), _reader(path, entry["dtype"], 8 + length + start, end - start, name))
+        found[name] = Tensor(
+            tuple(entry["shape"]), _reader(path, entry["dtype"], 8 + length + start, end - start, name)
+        )
     return found
 
 
@@ -101,5 +109,6 @@ def _reader(path: Path, dtype: str, offset: int, size: int, name: str) -> Blocks
 
 def _broken(path: Path, why: str) -> ModelError:
     return ModelError(
-        f"{path} is not a whole safetensors file: {why}.", hint="Fetch it again; a download that was cut looks like this."
+        f"{path} is not a whole safetensors file: {why}.",
+        hint="Fetch it again; a download that was cut looks like this.",
     )
