@@ -1,0 +1,100 @@
+"""What the controller of endpoints needs of the record: the values it reads, and the Protocol `EndpointStore`.
+
+The controller (`control/`) turns what is wanted into processes and traffic; the record implements this. All
+methods may be called from any thread; none starts a process or waits for one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What is wanted at one endpoint."""
+
+    endpoint: str
+    generation: int
+    """Grows with every change of what is wanted."""
+    release: str | None
+    """`model@version`; None: nothing shall be served there, everything stops."""
+    live_digest: str
+    """Package digest of the release it was compared with; empty if nothing was live then."""
+    runtime: str = "llamacpp"
+    port: int = 0
+    """Where the endpoint shall listen; 0: the first free one from 8100, chosen once."""
+    keep_s: float = 1800.0
+    """How long the previous revision stays warm, seconds."""
+    why: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Live:
+    """The release that the record says is live."""
+
+    release: str
+    digest: str
+    """Of its package."""
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """What serving a release takes. Paths are on this machine."""
+
+    release: str
+    """`model@version`."""
+    model: str
+    package: Path
+    package_digest: str
+    base: Path
+    proof: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+
+class EndpointStore(Protocol):
+    """The record, as the controller sees it."""
+
+    def desired(self) -> Sequence[Desired]:
+        """Every endpoint, by name, those included where nothing is wanted."""
+        ...
+
+    def release(self, release: str) -> ReleaseFacts:
+        """Raises: NotFoundError."""
+        ...
+
+    def live(self, endpoint: str) -> Live | None:
+        """The release whose interval is open there; None if none is."""
+        ...
+
+    def observed(self, endpoint: str) -> Mapping[str, Any]:
+        """What `observe` last kept, also by an earlier server; empty if nothing was."""
+        ...
+
+    def observe(self, endpoint: str, observed: Mapping[str, Any], at: float) -> None:
+        """Keep what was seen, replacing what was seen before, and wake whoever listens to endpoints.
+
+        observed: JSON, `{"url", "port", "phase", "message", "revisions": [{"id", "release", "state", "pid",
+        "port", "weight", ...}], "generation", "holder", ...}`; phase is pending, starting, live, failed or
+        stopped. Keys beyond those are the controller's own and must be kept as they are.
+        """
+        ...
+
+    def went_live(self, endpoint: str, release: str, live_digest: str, why: str, by: str, at: float) -> None:
+        """`release` took over at `at`: the open interval ends, its own begins, the ledger gets both.
+
+        Compare and set: `live_digest` is the package digest of what the caller replaced, empty for nothing.
+        Saying it twice is fine. Raises: ConflictError, and changes nothing, if another release is live.
+        """
+        ...
+
+    def retire(self, endpoint: str, why: str, by: str, at: float) -> None:
+        """Nothing is live there any more. Saying it twice is fine."""
+        ...
+
+    def listening(self, wake: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `wake` (quick, from any thread) whenever something about endpoints changed, until the block
+        ends."""
+        ...
