@@ -63,7 +63,7 @@ def size_of(path: Path) -> int | None:
 
 def files_below(folder: Path) -> list[str]:
     """Relative paths, with `/`, of all files in `folder`, sorted by their text."""
-    found = []
+    found: list[str] = []
     for parent, _, names in os.walk(folder, followlinks=True):
         base = Path(parent).relative_to(folder)
         found.extend((base / name).as_posix() for name in names)

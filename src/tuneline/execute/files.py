@@ -1,6 +1,214 @@
-"""A task's files on this machine: the folder of an attempt, the executor's input and output, errors,
-progress."""
+"""A task's files on this machine: the folder of an attempt, the executor's input and output, its end, its
+progress.
 
+`runs/<run>/<task>/<attempt>/` holds task.json (for the shim), log.txt, exit.json, executor_output.json,
+error.json, events.jsonl, parameters/<name> and outputs/<name>; `runs/<run>/<task>/state/` outlives attempts.
+Outputs count only when the task's success is on record, with their digests.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneline.errors import InternalError
 from tuneline.execute.digests import digest_path, files_below, size_of
+from tuneline.plan.events import ArtifactRef, Outputs
+from tuneline.types import digest_json
+from tuneline_ir import Component, convert, from_file
 
-__all__ = ["digest_path", "files_below", "size_of"]
+__all__ = ["MISSING", "AttemptFolder", "Ending", "Tail", "digest_path", "files_below", "size_of"]
+
+MISSING = digest_json(None)
+"""The digest of an artifact that has no file: some carry metadata alone."""
+_LOG_TAIL = 2000
+"""Bytes of a log that an error quotes at most."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the shim wrote about a task's end."""
+
+    exit_code: int
+    """Negative: the signal that killed it."""
+    stopped: bool
+    timed_out: bool
+    out_of_memory: bool
+
+
+@dataclass(frozen=True)
+class AttemptFolder:
+    """The files of one attempt."""
+
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        """What the task printed."""
+        return self.path / "log.txt"
+
+    @property
+    def state(self) -> Path:
+        """The folder that outlives attempts."""
+        return self.path.parent / "state"
+
+    @property
+    def progress(self) -> Path:
+        """What the task said about itself, a JSON object a line."""
+        return self.path / "events.jsonl"
+
+    def make(self, task: Mapping[str, Any]) -> None:
+        """Make the folder, its state folder and `task.json`. Raises: OSError."""
+        for folder in (self.path / "outputs", self.path / "parameters", self.state):
+            folder.mkdir(parents=True, exist_ok=True)
+        (self.path / "task.json").write_text(json.dumps(task), encoding="utf-8")
+
+    def executor_input(
+        self, component: Component, parameters: Mapping[str, Any], artifacts: Mapping[str, ArtifactRef]
+    ) -> dict[str, Any]:
+        """KFP's ExecutorInput for this attempt."""
+        given = {
+            name: [
+                {**_described(name, ref.type), "uri": ref.uri, "metadata": dict(ref.metadata)},
+            ]
+            for name, ref in artifacts.items()
+        }
+        wanted = {
+            name: [
+                {
+                    **_described(name, spec.type),
+                    "uri": str(self.path / "outputs" / name),
+                    "metadata": dict(spec.metadata),
+                }
+            ]
+            for name, spec in component.outputs.artifacts.items()
+        }
+        files = {name: str(self.path / "parameters" / name) for name in component.outputs.parameters}
+        return {
+            "inputs": {
+                "parameterValues": dict(parameters),
+                "artifacts": {name: {"artifacts": listed} for name, listed in given.items()},
+            },
+            "outputs": {
+                "parameters": {name: {"outputFile": file} for name, file in files.items()},
+                "artifacts": {name: {"artifacts": listed} for name, listed in wanted.items()},
+                "outputFile": str(self.path / "executor_output.json"),
+            },
+        }
+
+    def ending(self) -> Ending | None:
+        """How the task ended; None if the shim left no word of it."""
+        body = _json(self.path / "exit.json")
+        if body is None:
+            return None
+        flags = (bool(body.get(key)) for key in ("stopped", "timed_out", "out_of_memory"))
+        return Ending(int(body["exit_code"]), *flags)
+
+    def error(self) -> dict[str, Any] | None:
+        """The error the task left, as `TunelineError.to_json()`; None if it left none."""
+        body = _json(self.path / "error.json")
+        return body if isinstance(body, dict) and body.get("message") else None
+
+    def log_tail(self) -> str:
+        """The last lines of the log."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - _LOG_TAIL))
+                return file.read().decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+    def outputs(self, component: Component) -> Outputs:
+        """What the task put out, digested. Reads every byte of it.
+
+        Raises: InternalError if a declared parameter is missing or of another type, or a file is unreadable.
+        """
+        body = _json(self.path / "executor_output.json") or {}
+        made = body.get("artifacts", {})
+        artifacts = {
+            name: self._artifact(name, spec.type, spec.metadata, made.get(name, {}))
+            for name, spec in component.outputs.artifacts.items()
+        }
+        parameters = {
+            name: self._parameter(name, spec.type, body.get("parameterValues", {}))
+            for name, spec in component.outputs.parameters.items()
+        }
+        return Outputs(parameters, artifacts)
+
+    def _artifact(
+        self, name: str, type: str, metadata: Mapping[str, Any], made: Mapping[str, Any]
+    ) -> ArtifactRef:
+        listed = made.get("artifacts") or [{}]
+        uri = str(listed[0].get("uri") or self.path / "outputs" / name)
+        path = Path(uri)
+        digest, size_bytes = digest_path(path) if path.exists() else (MISSING, 0)
+        return ArtifactRef(name, type, uri, digest, size_bytes, {**metadata, **listed[0].get("metadata", {})})
+
+    def _parameter(self, name: str, type: str, values: Mapping[str, Any]) -> Any:
+        file = self.path / "parameters" / name
+        try:
+            if name in values:
+                return convert(values[name], type)
+            return from_file(file.read_text(encoding="utf-8"), type)
+        except FileNotFoundError:
+            raise InternalError(f"The task ended without its output parameter `{name}`.") from None
+        except ValueError as error:
+            raise InternalError(f"The task's output parameter `{name}`: {error}.") from error
+
+
+class Tail:
+    """Reads whole new lines of an attempt's `events.jsonl`, and remembers across restarts how far it was."""
+
+    def __init__(self, folder: AttemptFolder) -> None:
+        self._file = folder.progress
+        self._mark = folder.path / "events.read"
+        try:
+            self._offset = int(self._mark.read_text())
+        except (OSError, ValueError):
+            self._offset = 0
+        self._next = self._offset
+
+    def read(self) -> list[dict[str, Any]]:
+        """The objects in the lines that are new since the last `done`. A line that is no object is passed
+        over."""
+        try:
+            if self._file.stat().st_size <= self._offset:
+                return []
+            with self._file.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._next = self._offset + len(whole)
+        return [body for body in map(_line, whole.splitlines()) if body is not None]
+
+    def done(self) -> None:
+        """What was read is stored."""
+        self._offset = self._next
+        try:
+            self._mark.write_text(str(self._offset))
+        except OSError:
+            return  # a full disk: at worst some points are stored twice after a restart
+
+
+def _described(name: str, type: str) -> dict[str, Any]:
+    return {"name": name, "type": {"schemaTitle": type, "schemaVersion": "0.0.1"}}
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return None
+
+
+def _line(data: bytes) -> dict[str, Any] | None:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None

@@ -12,4 +12,310 @@ How to use it (all methods may be called from any thread; none of them waits for
 
 On a restart call `start` with a fresh lease for every run that has not ended; there is no other recovery
 step.
+
+The thread sleeps in a selector: a shim's end (pidfd), a call from outside, a retry that is due, or the
+half-second in which progress is read wake it. Digesting outputs is done beside it. Limits: one machine; the
+processes it starts must be on the machine it runs on.
 """
+
+import contextlib
+import logging
+import os
+import queue
+import selectors
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from tuneline.errors import ConflictError, NotFoundError
+from tuneline.execute.active import RECORD_RETRY_S, ActiveRun
+from tuneline.execute.attempts import GRACE_S, Attempt, Conclusion, conclude
+from tuneline.execute.environment import clean
+from tuneline.execute.images import Image, OwnImage
+from tuneline.plan.compile import IMAGE
+from tuneline.plan.events import Cache, Event, EventSink, EventSource, Lease, LeaseLost
+from tuneline.settings import Settings
+from tuneline.types import Clock, RunId
+
+_log = logging.getLogger(__name__)
+
+_TICK_S = 0.5
+"""How often progress of running tasks is read."""
+_POLL_S = 0.05
+"""How often ends are looked for where the system has no pidfds."""
+_STUCK_S = 2 * GRACE_S
+"""After so long a shim that was asked to end is killed, and its task's processes with it."""
+
+
+class Runner:
+    """Executes runs. `settings.task_slots` tasks of all runs at once."""
+
+    def __init__(
+        self,
+        sink: EventSink,
+        source: EventSource,
+        cache: Cache,
+        settings: Settings,
+        *,
+        server_url: str = "",
+        env: Mapping[str, str] | None = None,
+        images: Mapping[str, Image] | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        self._sink = sink
+        self._source = source
+        self._cache = cache
+        self._settings = settings
+        self._clock = clock
+        self._images = images or {IMAGE: OwnImage()}
+        self._env = clean(os.environ if env is None else env)
+        self._env["TUNELINE_HOME"] = str(settings.home)
+        if server_url:
+            self._env["TUNELINE_URL"] = server_url
+        if settings.offline:
+            self._env["TUNELINE_OFFLINE"] = "1"
+        self._runs: OrderedDict[RunId, ActiveRun] = OrderedDict()
+        self._held = threading.Condition()
+        """Guards `_names`: the runs that are held, for callers from other threads."""
+        self._names: set[RunId] = set()
+        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="conclude")
+        self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = os.pipe()
+        os.set_blocking(self._wake_out, False)
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._stopping = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
+
+    def start_thread(self) -> None:
+        """Start to work. Runs may be given before or after."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and let go of all runs. Their tasks go on; a later runner adopts them."""
+        self._call(self._end)
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._pool.shutdown()
+        with self._held:
+            self._closed = True
+            self._selector.close()
+            os.close(self._wake_in)
+            os.close(self._wake_out)
+
+    def start(self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease) -> None:
+        """Take a run up, new or left by a server that died: its events say which.
+
+        Raises: SpecError if pipeline or parameters cannot be run (nothing of it ran); ConflictError if it is
+        held.
+        """
+        active = self._load(run, ir, parameters, lease)
+        self._take(active, active.opening())
+
+    def retry(
+        self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease, by: str
+    ) -> None:
+        """Let an ended run go on from what did not succeed.
+
+        Raises: ConflictError if it has not ended or succeeded; SpecError as `start` does.
+        """
+        active = self._load(run, ir, parameters, lease)
+        self._take(active, active.retried(by))
+
+    def cancel(self, run: RunId, by: str) -> None:
+        """Ask a run to end; its tasks are stopped. Raises: NotFoundError if this runner does not hold it."""
+        with self._held:
+            if run not in self._names:
+                raise NotFoundError(f"Run {run} is not under way.", hint="See `tuneline runs list`.")
+        self._call(lambda: self._cancel(run, by))
+
+    def idle(self) -> bool:
+        """Whether no run is under way."""
+        with self._held:
+            return not self._names
+
+    def wait(self, timeout_s: float, run: RunId | None = None) -> bool:
+        """Wait until a run (None: every run) is not under way any more. Returns whether that came."""
+        with self._held:
+            over = (lambda: not self._names) if run is None else (lambda: run not in self._names)
+            return self._held.wait_for(over, timeout_s)
+
+    def _load(
+        self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease
+    ) -> ActiveRun:
+        with self._held:
+            if run in self._names:
+                raise ConflictError(f"Run {run} is under way.", hint="Wait for it, or cancel it first.")
+        folder = self._settings.runs / run
+        return ActiveRun.load(run, ir, parameters, lease, folder, self._images, self._source)
+
+    def _take(self, active: ActiveRun, events: list[Event]) -> None:
+        with self._held:
+            self._names.add(active.id)
+        self._call(lambda: self._open(active, events))
+
+    def _call(self, work: Callable[[], None]) -> None:
+        """Have something done in the thread."""
+        self._calls.put(work)
+        with self._held:
+            if not self._closed:
+                with contextlib.suppress(BlockingIOError):  # full, so it wakes anyway
+                    os.write(self._wake_out, b"w")
+
+    # What follows runs in the thread.
+
+    def _loop(self) -> None:
+        tails_at = 0.0
+        while not self._stopping:
+            ready = self._selector.select(self._timeout())
+            if any(key.fd == self._wake_in for key, _ in ready):
+                os.read(self._wake_in, 65536)
+            while not self._calls.empty():
+                self._calls.get()()
+            for key, _ in ready:
+                if key.data is not None:
+                    self._guarded(key.data[0], self._gone, *key.data)
+            for active in list(self._runs.values()):
+                for attempt in [a for a in active.attempts.values() if a.process and a.process.fd is None]:
+                    self._guarded(active, self._gone, active, attempt)
+                self._guarded(active, self._step, active)
+            if self._clock() >= tails_at or self._clock() < tails_at - 2 * _TICK_S:
+                tails_at = self._clock() + _TICK_S
+                self._tick()
+
+    def _timeout(self) -> float | None:
+        if not self._calls.empty():
+            return 0.0
+        now, times = self._clock(), [_TICK_S] if any(run.attempts for run in self._runs.values()) else []
+        for run in self._runs.values():
+            if run.not_before > now:
+                times.append(run.not_before - now)
+            elif run.state.delayed:
+                times.append(max(0.0, run.state.delayed[0][0] - now))
+            if any(a.process and a.process.fd is None for a in run.attempts.values()):
+                times.append(_POLL_S)
+        return min(times, default=None)
+
+    def _guarded(self, active: ActiveRun, work: Callable[..., object], *args: Any) -> None:
+        """One run's trouble is not the other runs'."""
+        try:
+            work(*args)
+        except LeaseLost as error:
+            _log.warning("%s %s", error.message, error.hint)
+            self._release(active)
+        except Exception:
+            _log.exception("Run %s met an unexpected error; going on in %g s.", active.id, RECORD_RETRY_S)
+            active.not_before = self._clock() + RECORD_RETRY_S
+
+    def _open(self, active: ActiveRun, events: list[Event]) -> None:
+        self._runs[active.id] = active
+        self._guarded(active, self._opened, active, events)
+
+    def _opened(self, active: ActiveRun, events: list[Event]) -> None:
+        active.created_at = active.created_at or self._clock()
+        active.store(events, self._sink, self._clock())
+
+    def _watch(self, active: ActiveRun, attempt: Attempt) -> None:
+        process = attempt.process
+        if process is None:
+            self._conclude(active, attempt)
+        elif process.fd is not None:
+            self._selector.register(process.fd, selectors.EVENT_READ, (active, attempt))
+
+    def _cancel(self, run: RunId, by: str) -> None:
+        active = self._runs.get(run)
+        if active is not None:
+            self._guarded(active, lambda: active.store(active.cancel(by), self._sink, self._clock()))
+
+    def _step(self, active: ActiveRun) -> None:
+        """Bring a run as far as it goes now."""
+        now = self._clock()
+        if now < active.not_before or not active.store((), self._sink, now):
+            return
+        if not active.adopted:
+            for attempt in active.adopt(self._images):
+                self._watch(active, attempt)
+        free = self._settings.task_slots - sum(len(run.attempts) for run in self._runs.values())
+        for attempt in active.start(free, now, self._env, self._images, self._cache, self._sink):
+            self._watch(active, attempt)
+        if active.attempts:
+            self._runs.move_to_end(active.id)  # the next free slot is another run's
+        for attempt in active.stopping():
+            if attempt.stop_at is None and attempt.process is not None:
+                attempt.stop_at = now
+                attempt.process.stop()
+        if active.state.ended:
+            self._release(active)
+
+    def _gone(self, active: ActiveRun, attempt: Attempt) -> None:
+        """A shim has ended."""
+        process = attempt.process
+        if process is None or not process.ended():
+            return
+        if process.fd is not None:
+            self._selector.unregister(process.fd)
+        process.close()
+        self._conclude(active, attempt)
+
+    def _conclude(self, active: ActiveRun, attempt: Attempt) -> None:
+        self._read_progress(active, attempt)
+        done = self._pool.submit(conclude, attempt)
+        done.add_done_callback(lambda future: self._call(lambda: self._concluded(active, attempt, future)))
+
+    def _concluded(self, active: ActiveRun, attempt: Attempt, future: Future[Conclusion]) -> None:
+        name = attempt.job.task.name
+        if self._runs.get(active.id) is not active or active.attempts.get(name) is not attempt:
+            return
+        if future.exception() is not None:
+            _log.error("Attempt %s could not be concluded.", attempt.folder.path, exc_info=future.exception())
+            conclusion = Conclusion(
+                error={"code": "internal", "message": str(future.exception()), "retry": False}
+            )
+        else:
+            conclusion = future.result()
+        del active.attempts[name]
+        now = self._clock()
+        self._guarded(active, lambda: active.store([active.ended(attempt, conclusion, now)], self._sink, now))
+
+    def _tick(self) -> None:
+        now = self._clock()
+        for active in list(self._runs.values()):
+            for attempt in list(active.attempts.values()):
+                process = attempt.process
+                if process is None:
+                    continue
+                self._read_progress(active, attempt)
+                if attempt.stop_at is not None and now > attempt.stop_at + _STUCK_S:
+                    process.kill()
+
+    def _read_progress(self, active: ActiveRun, attempt: Attempt) -> None:
+        points = attempt.tail.read()
+        if not points:
+            return
+        try:
+            stamped = [{"attempt": attempt.number, **point} for point in points]
+            self._sink.series(active.id, attempt.job.task.name, stamped)
+        except Exception:  # curves are no events: the run goes on without, and they are read again
+            _log.warning("Progress of %s could not be stored.", attempt.folder.path, exc_info=True)
+        else:
+            attempt.tail.done()
+
+    def _release(self, active: ActiveRun) -> None:
+        """Let go of a run. Attempts that are still under way go on; whoever holds the run adopts them."""
+        self._runs.pop(active.id, None)
+        for attempt in active.attempts.values():
+            if attempt.process is not None and attempt.process.fd is not None:
+                self._selector.unregister(attempt.process.fd)
+                attempt.process.close()
+        with self._held:
+            self._names.discard(active.id)
+            self._held.notify_all()
+
+    def _end(self) -> None:
+        self._stopping = True
+        for active in list(self._runs.values()):
+            self._release(active)

@@ -1,14 +1,14 @@
 """A project becomes a pipeline in KFP IR 2.1, the same bytes each time: what every runner executes.
 
-Every scalar, list or mapping of the project that a step reads is a root input with the project's value as default,
-so `-p train.r=16`, Airflow's form and KFP's form mean the same. Limits: the line of `plan.components`, no other.
+Every scalar, list or mapping of the project that a step reads is a root input with the project's value as
+default, so `-p train.r=16`, Airflow's form and KFP's form mean the same. Limits: the line of
+`plan.components`.
 """
 
 from typing import Any, Protocol
 
-from tuneline_ir import convert
-
 from tuneline.plan.components import LINE, Component, Param
+from tuneline_ir import convert
 
 SCHEMA_VERSION = "2.1.0"
 IMAGE = "tuneline"
@@ -25,7 +25,7 @@ class Values(Protocol):
 
 
 def compile_project(project: Values) -> dict[str, Any]:
-    """The pipeline spec of a project, JSON values only. Raises: ValueError if a value does not fit its type."""
+    """The pipeline spec of a project, JSON values only. Raises: ValueError if a value does not fit."""
     return {
         "pipelineInfo": {"name": str(project.value("name"))},
         "components": {f"comp-{step.name}": _component(step) for step in LINE},

@@ -1,0 +1,271 @@
+"""One run under way: its state, its attempts, and the way from a decision to events and processes.
+
+Used by the runner's thread only. Every change goes one way: decide, store the events, then act on them. If
+storing fails, nothing was done: the events wait in `unsent` and are stored first when the record works again.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuneline.errors import ConflictError, InternalError, SpecError, TunelineError
+from tuneline.execute.attempts import Attempt, Conclusion, Job, adopt, begin, job_of
+from tuneline.execute.files import MISSING, size_of
+from tuneline.execute.images import Image, check_images
+from tuneline.plan.events import (
+    AttemptFailed,
+    Cache,
+    CancelRequested,
+    Event,
+    EventSink,
+    EventSource,
+    Lease,
+    LeaseLost,
+    RunRetried,
+    RunStarted,
+    TaskCached,
+    TaskCanceled,
+    TaskSucceeded,
+)
+from tuneline.plan.schedule import Plan, RunState, after_failure, decide, to_retry
+from tuneline.types import RunId
+from tuneline_ir import IRError, Pipeline, convert, parse
+
+_log = logging.getLogger(__name__)
+
+RECORD_RETRY_S = 2.0
+"""How long a run waits after its events could not be stored."""
+
+
+class ActiveRun:
+    """One run. Build it with `load`."""
+
+    def __init__(
+        self, run: RunId, pipeline: Pipeline, parameters: Mapping[str, Any], lease: Lease, folder: Path
+    ) -> None:
+        self.id = run
+        self.pipeline = pipeline
+        self.parameters = parameters
+        self.lease = lease
+        self.folder = folder
+        self.state = RunState.new(Plan.of(pipeline))
+        self.attempts: dict[str, Attempt] = {}
+        self.unsent: list[Event] = []
+        self.not_before = 0.0
+        """Nothing is stored or started before: the record did not work."""
+        self.created_at = 0.0
+        self.adopted = False
+        """Whether attempts of an earlier runner were taken up."""
+
+    @classmethod
+    def load(
+        cls,
+        run: RunId,
+        ir: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        lease: Lease,
+        folder: Path,
+        images: Mapping[str, Image],
+        source: EventSource,
+    ) -> "ActiveRun":
+        """A run with all its events replayed. Raises: SpecError with every fault."""
+        try:
+            pipeline = parse(ir)
+        except IRError as error:
+            raise SpecError("The pipeline cannot be run.", details=list(error.faults)) from error
+        check_images({name: pipeline.container_of(name) for name in pipeline.tasks}, images)
+        self = cls(run, pipeline, root_values(pipeline, parameters), lease, folder)
+        for stored in source.events(run):
+            self.created_at = self.created_at or stored.at
+            self.state.apply(stored.event)
+        return self
+
+    def opening(self) -> list[Event]:
+        """What is to be stored first."""
+        return [] if self.state.started else [RunStarted()]
+
+    def retried(self, by: str) -> list[Event]:
+        """What makes an ended run go on. Raises: ConflictError if it cannot."""
+        if self.state.ended is None:
+            raise ConflictError(f"Run {self.id} has not ended.", hint="Wait for it, or cancel it first.")
+        tasks = to_retry(self.state)
+        if not tasks:
+            raise ConflictError(
+                f"Run {self.id} succeeded; there is nothing to retry.", hint="Start a new run."
+            )
+        return [RunRetried(by, tasks)]
+
+    def adopt(self, images: Mapping[str, Image]) -> list[Attempt]:
+        """Take up the attempts that are under way on record."""
+        for name in self.state.running:
+            started = self.state.tasks[name].started
+            assert started is not None
+            self.attempts[name] = adopt(self._job(name, images), started)
+        self.adopted = True
+        return list(self.attempts.values())
+
+    def store(self, events: Sequence[Event], sink: EventSink, now: float) -> bool:
+        """Store events after those that wait, and bring the state past them. False: they wait.
+
+        Raises: LeaseLost, if another scheduler holds the run.
+        """
+        self.unsent.extend(events)
+        if not self.unsent:
+            return True
+        try:
+            sink.append(self.lease, self.unsent, now)
+        except LeaseLost:
+            raise
+        except (
+            Exception
+        ):  # a full disk, a locked database: whatever it is, the run goes on when it works again
+            _log.exception(
+                "Events of run %s could not be stored; trying again in %g s.", self.id, RECORD_RETRY_S
+            )
+            self.not_before = now + RECORD_RETRY_S
+            return False
+        done, self.unsent = self.unsent, []
+        for event in done:
+            self.state.apply(event)
+        return True
+
+    def start(
+        self,
+        slots: int,
+        now: float,
+        env: Mapping[str, str],
+        images: Mapping[str, Image],
+        cache: Cache,
+        sink: EventSink,
+    ) -> list[Attempt]:
+        """Decide, and begin attempts for at most `slots` tasks. Returns those that run now.
+
+        Raises: LeaseLost.
+        """
+        started: list[Attempt] = []
+        while True:
+            self.state.advance(now)
+            decision = decide(self.state, slots - len(started))
+            events: list[Event] = list(decision.events)
+            begun: list[Attempt] = []
+            for name in decision.start:
+                result = self._begin(name, now, env, images, cache)
+                if isinstance(result, Attempt):
+                    begun.append(result)
+                    events.append(result.started())
+                else:
+                    events.append(result)
+            if not events:
+                return started
+            if not self._commit(events, begun, sink, now):
+                return started
+            started.extend(begun)
+
+    def stopping(self) -> Sequence[Attempt]:
+        """Attempts to end, because the run was canceled."""
+        return [self.attempts[name] for name in decide(self.state, 0).stop if name in self.attempts]
+
+    def ended(self, attempt: Attempt, conclusion: Conclusion, now: float) -> Event:
+        """The event for an attempt's end."""
+        name = attempt.job.task.name
+        if conclusion.outputs is not None:
+            return TaskSucceeded(name, attempt.number, conclusion.outputs, attempt.key)
+        if self.state.canceled_by is not None:
+            return TaskCanceled(name, attempt.number)
+        task, policy = self.state.tasks[name], attempt.job.task.retry
+        retry_at = after_failure(policy, task, conclusion.error, now, lost=conclusion.lost)
+        return AttemptFailed(
+            name, attempt.number, conclusion.exit_code, conclusion.error, conclusion.lost, retry_at
+        )
+
+    def cancel(self, by: str) -> list[Event]:
+        """What asks for the end."""
+        return [] if self.state.canceled_by is not None or self.state.ended else [CancelRequested(by)]
+
+    def _commit(self, events: list[Event], begun: list[Attempt], sink: EventSink, now: float) -> bool:
+        try:
+            stored = self.store(events, sink, now)
+        except LeaseLost:
+            _forget(begun)
+            raise
+        if not stored:
+            # Nothing was decided for good: the shims go, and the same is decided again when the record works.
+            self.unsent.clear()
+            _forget(begun)
+            return False
+        for attempt in begun:
+            self.attempts[attempt.job.task.name] = attempt
+            assert attempt.process is not None
+            attempt.process.go()
+        return True
+
+    def _begin(
+        self, name: str, now: float, env: Mapping[str, str], images: Mapping[str, Image], cache: Cache
+    ) -> Attempt | Event:
+        number = self.state.tasks[name].attempts + 1
+        try:
+            job = self._job(name, images)
+            key = job.key
+        except Exception as error:  # a run must end, whatever is wrong with one task
+            return self._broken(name, number, error)
+        hit = _hit(name, key, cache)  # if the record does not work, that is no failure of the task
+        if hit is not None:
+            return hit
+        try:
+            return begin(job, number, key, env)
+        except Exception as error:
+            return self._broken(name, number, error)
+
+    def _broken(self, name: str, number: int, error: Exception) -> AttemptFailed:
+        if isinstance(error, TunelineError):
+            return AttemptFailed(name, number, None, error.to_json())
+        _log.error("Task %s of run %s could not be started.", name, self.id, exc_info=error)
+        broken = InternalError(f"Task `{name}` could not be started: {error}.", hint="See the server's log.")
+        return AttemptFailed(name, number, None, broken.to_json())
+
+    def _job(self, name: str, images: Mapping[str, Image]) -> Job:
+        where = self.folder / name
+        return job_of(
+            self.id, self.pipeline, name, self.state, self.parameters, images, where, self.created_at
+        )
+
+
+def root_values(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The pipeline's inputs: what was given, else defaults. Raises: SpecError with every fault."""
+    declared = pipeline.inputs.parameters
+    faults = [f"the pipeline has no parameter `{name}`" for name in given if name not in declared]
+    values = {}
+    for name, spec in declared.items():
+        if name in given:
+            try:
+                values[name] = convert(given[name], spec.type)
+            except ValueError as error:
+                faults.append(f"parameter `{name}`: {error}")
+        elif spec.has_default:
+            values[name] = spec.default
+        elif not spec.optional:
+            faults.append(f"parameter `{name}` is missing")
+    if faults:
+        known = ", ".join(sorted(declared)) or "none"
+        raise SpecError("The parameters do not fit the pipeline.", hint=f"It has: {known}.", details=faults)
+    return values
+
+
+def _hit(name: str, key: str | None, cache: Cache) -> TaskCached | None:
+    found = cache.find(key) if key is not None else None
+    if found is None or key is None:
+        return None
+    for ref in found.outputs.artifacts.values():
+        if ref.digest != MISSING and size_of(Path(ref.uri)) != ref.size_bytes:
+            _log.warning(
+                "Task %s runs again: %s, which it had put out, is gone or was changed.", name, ref.uri
+            )
+            return None
+    return TaskCached(name, found.outputs, key, found.run, found.task)
+
+
+def _forget(begun: Sequence[Attempt]) -> None:
+    for attempt in begun:
+        if attempt.process is not None:
+            attempt.process.close()

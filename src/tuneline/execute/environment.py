@@ -1,0 +1,31 @@
+"""The environment of a task: clean, so that a run does not depend on the shell that started the server.
+
+What is passed on are ways (PATH, proxies, certificates, caches), threads and devices, and credentials of the
+hubs a step downloads from. It goes to the child directly and is never written to a file.
+"""
+
+from collections.abc import Mapping
+
+NAMES = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP"),
+        *("PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+        *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    )
+)
+PREFIXES = ("LC_", "XDG_", "PIP_", "HF_", "KAGGLE_", "TUNELINE_", "OMP_", "MKL_", "OPENBLAS_", "NVIDIA_")
+OURS = ("TUNELINE_ATTEMPT", "TUNELINE_TASK_STATE", "TUNELINE_RUN_ID", "TUNELINE_TASK")
+"""Set for every attempt anew, whatever the server's own environment says."""
+
+
+def clean(env: Mapping[str, str]) -> dict[str, str]:
+    """What a task gets of the server's environment."""
+    kept = {
+        name: value
+        for name, value in env.items()
+        if (name in NAMES or name.startswith(PREFIXES)) and name not in OURS
+    }
+    # Hashes of texts decide the order of sets, on which no output may depend. Logs are read while they grow.
+    return {**kept, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}

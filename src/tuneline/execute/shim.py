@@ -1,0 +1,221 @@
+"""The process between the runner and a task: starts it, waits for it, leaves nothing of it behind, says how
+it ended.
+
+`python shim.py ATTEMPT_FOLDER`, in a session of its own, with `task.json` in the folder and a pipe as stdin.
+It starts the task only when a byte comes through the pipe: the runner sends it once the start is on record,
+so a runner that dies in between leaves no task that nobody knows of. The end is written to `exit.json`,
+atomically.
+
+Standard library only, and little of it: every task pays for its imports. For our own image the task runs in a
+fork of this interpreter, which saves starting a second one. Limits: processes that a task started are all
+found and killed on Linux (the shim adopts orphans); elsewhere those that stay in the task's process group.
+"""
+
+import atexit
+import ctypes
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from typing import Any
+
+_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_RESERVED = 4096
+"""Bytes set aside for the exit status before the task starts: a task that fills the disk still gets one."""
+_HELD = {signal.SIGTERM, signal.SIGALRM}
+"""Held back while there is no task they could be meant for."""
+
+
+class Shim:
+    """One attempt. Signal handlers act on it while `run` waits.
+
+    `task`: {"command": argv, or "entry": "module:function" and "args", "timeout_s": 0 for none, "grace_s"}.
+    """
+
+    def __init__(self, folder: str, task: dict[str, Any]) -> None:
+        self.folder = folder
+        self.task = task
+        self.child = 0
+        self.stopped = False
+        """Somebody asked for the end (TERM), or the time was up."""
+        self.timed_out = False
+
+    def reserve(self) -> None:
+        """Set aside room for the exit status. Raises OSError if the disk is full."""
+        with open(os.path.join(self.folder, "exit.part"), "wb") as file:
+            file.write(b" " * _RESERVED)
+
+    def run(self) -> None:
+        """Run the task to its end, and write how it ended."""
+        started, ooms = time.time(), _oom_kills()
+        self.child = os.fork()
+        if self.child == 0:
+            self._become_task()
+        _adopt_orphans()
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGALRM, self._time_up)
+        if self.task["timeout_s"]:
+            signal.setitimer(signal.ITIMER_REAL, self.task["timeout_s"])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+        _, status = os.waitpid(self.child, 0)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+        _kill_all(self.child)
+        code = os.waitstatus_to_exitcode(status)
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._write(
+            {
+                "exit_code": code,
+                "stopped": self.stopped,
+                "timed_out": self.timed_out,
+                "out_of_memory": code == -signal.SIGKILL and _oom_kills() > ooms,
+                "started_at": started,
+                "ended_at": time.time(),
+                "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
+                "max_rss_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            }
+        )
+
+    def _become_task(self) -> None:
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+            if self.task.get("entry"):
+                module, _, function = self.task["entry"].partition(":")
+                code = getattr(importlib.import_module(module), function)(*self.task["args"])
+            else:
+                os.execvp(self.task["command"][0], self.task["command"])
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        except FileNotFoundError as error:
+            code = 127
+            _say(f"{error.filename or self.task['command'][0]}: not found")
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            _leave(code)
+
+    def _stop(self, *_: object) -> None:
+        self.stopped = True
+        _signal_group(self.child, signal.SIGTERM)
+        signal.signal(signal.SIGALRM, self._kill)
+        signal.setitimer(signal.ITIMER_REAL, self.task["grace_s"], 1.0)
+
+    def _time_up(self, *_: object) -> None:
+        self.timed_out = True
+        self._stop()
+
+    def _kill(self, *_: object) -> None:
+        _signal_group(self.child, signal.SIGKILL)
+
+    def _write(self, body: dict[str, Any]) -> None:
+        part = os.path.join(self.folder, "exit.part")
+        with open(part, "r+b") as file:
+            file.write(json.dumps(body).encode())
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, os.path.join(self.folder, "exit.json"))
+
+
+def _leave(code: int) -> None:
+    """End this process as an interpreter ends, but without its teardown: other threads may still run."""
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        code = code or 1
+    os._exit(code)
+
+
+def _say(text: str) -> None:
+    os.write(2, text.encode() + b"\n")
+
+
+def _adopt_orphans() -> None:
+    """Make processes whose parent ended children of this one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _kill_all(child: int) -> None:
+    """Kill what is left of the task, and wait until it is gone."""
+    _signal_group(child, signal.SIGKILL)
+    while True:
+        for pid in _children():
+            _signal(pid, signal.SIGKILL)
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:  # killed, but not dead yet
+            time.sleep(0.002)
+
+
+def _children() -> list[int]:
+    if sys.platform != "linux":
+        return []
+    me = os.getpid()
+    try:
+        with open(f"/proc/self/task/{me}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == me]
+
+
+def _parent(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):  # it had no time to make its group yet, or is gone
+        _signal(pid, number)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory; 0 where it does not say."""
+    try:
+        with open("/proc/vmstat", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
+
+
+def main(folder: str) -> int:
+    """Wait for the word to start, then run the task in `folder`. Returns an errno, or 1: nobody wanted it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    with open(os.path.join(folder, "task.json"), encoding="utf-8") as file:
+        shim = Shim(folder, json.load(file))
+    if os.read(0, 1) != b"g":
+        return 1
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    try:
+        shim.reserve()
+        shim.run()
+    except OSError as error:
+        _say(f"The attempt could not be run: {error.strerror or error}")
+        return error.errno or 1
+    return 0
+
+
+if __name__ == "__main__":
+    os._exit(main(sys.argv[1]))
