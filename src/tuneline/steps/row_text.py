@@ -1,0 +1,63 @@
+"""A row's identity: its text normalised, and the SHA-256 of that. The same on every machine and with every
+polars.
+
+Normalised is: NFKC, casefold, runs of whitespace folded to one space, none at the ends. `normalise` is the
+definition; `normalised` is the same for a column, by way of polars where text is plain ASCII (there NFKC does
+nothing, and casefold is lower case). Unicode's stability policy keeps the normal form of every assigned
+character for good.
+
+    row   = first 16 bytes of sha256(input + "\\x1e" + answer), 32 hexadecimal digits where it is written
+    input = first 8 bytes of sha256(input), a big-endian number; the side of the split hangs on it
+    input, answer = normalised fields, joined with "\\x1f" (neither joint can be in normalised text)
+"""
+
+import unicodedata
+
+import polars as pl
+from polars_hash import CryptographicHashingNameSpace
+
+_ODD = r"[^\x20-\x7e]|  "
+_ASCII_SPACE = r"[\t\n\x0b\x0c\r\x1c-\x1f ]+"  # what str.split() takes for whitespace, as far as it is ASCII
+FIELD, PART = "\x1f", "\x1e"
+
+
+def normalise(text: str) -> str:
+    """The normal form of one text."""
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def normalised(text: pl.Expr) -> pl.Expr:
+    """The normal form of a text column."""
+    return text.map_batches(_normalised, return_dtype=pl.String, is_elementwise=True)
+
+
+def row_digest(text: pl.Expr) -> pl.Expr:
+    """The first 16 bytes of the SHA-256 of a text column."""
+    return _sha256(text).str.slice(0, 32).str.decode("hex")
+
+
+def input_number(text: pl.Expr) -> pl.Expr:
+    """The first 8 bytes of the SHA-256 of a text column, as a number."""
+    return _sha256(text).str.slice(0, 16).str.decode("hex").bin.reinterpret(dtype=pl.UInt64, endianness="big")
+
+
+def _sha256(text: pl.Expr) -> pl.Expr:
+    return CryptographicHashingNameSpace(text).sha2_256()
+
+
+def _normalised(texts: pl.Series) -> pl.Series:
+    plain = texts.str.strip_chars(" ").str.to_lowercase()
+    odd = texts.str.contains(_ODD).fill_null(False)
+    if not odd.any():
+        return plain
+    where = odd.arg_true()
+    return plain.scatter(where, _odd(texts.gather(where)))
+
+
+def _odd(texts: pl.Series) -> pl.Series:
+    """Texts with other than plain characters, or with spaces to fold."""
+    folded = texts.str.replace_all(_ASCII_SPACE, " ").str.strip_chars(" ").str.to_lowercase()
+    foreign = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+    if foreign.is_empty():
+        return folded
+    return folded.scatter(foreign, [normalise(text) for text in texts.gather(foreign)])
