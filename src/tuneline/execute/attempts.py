@@ -143,7 +143,7 @@ def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Att
             "TUNELINE_RUN_ID": job.run,
             "TUNELINE_TASK": job.task.name,
         }
-        process = launch(folder.path, folder.log, {**env, **own, **about}, program.flags)
+        process = launch(folder.path, folder.log, {**env, **own, **about}, packages=bool(program.entry))
     except OSError as error:
         raise from_os(error, f"Task `{job.task.name}` could not be started") from error
     except ValueError as error:

@@ -21,11 +21,6 @@ class Program:
     """`module:function`, returning an exit code."""
     args: tuple[str, ...] = ()
 
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The shim's interpreter flags: all of the environment's packages, or none."""
-        return ("-P",) if self.entry else ("-I", "-S")
-
     def to_json(self) -> dict[str, Any]:
         """What the shim reads of it."""
         return {"command": list(self.command), "entry": self.entry, "args": list(self.args)}

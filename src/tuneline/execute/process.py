@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,7 +20,15 @@ import psutil
 
 MARK = "TUNELINE_ATTEMPT"
 """Environment variable that every process of an attempt inherits: the attempt's folder."""
-_SHIM = Path(__file__).with_name("shim.py")
+# Imported, not run as a script: a script is compiled anew each time. Without `site` it starts faster.
+_MAIN = "import os, sys; os._exit(main(sys.argv[1]))"
+_BARE = (
+    "-I",
+    "-S",
+    "-c",
+    f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from shim import main; {_MAIN}",
+)
+_FULL = ("-P", "-c", f"from tuneline.execute.shim import main; {_MAIN}")
 _SAME_START_S = 2.0
 """How far two readings of one process's start time may differ: the kernel counts from a boot time that
 drifts."""
@@ -89,7 +97,7 @@ class Process:
             pass
 
 
-def launch(folder: Path, log: Path, env: Mapping[str, str], flags: Sequence[str]) -> Process:
+def launch(folder: Path, log: Path, env: Mapping[str, str], *, packages: bool) -> Process:
     """Start a shim for the attempt in `folder`. It waits for `go`.
 
     Args:
@@ -100,7 +108,7 @@ def launch(folder: Path, log: Path, env: Mapping[str, str], flags: Sequence[str]
     """
     with log.open("ab") as sink:
         child = subprocess.Popen(
-            [sys.executable, *flags, str(_SHIM), str(folder)],
+            [sys.executable, *(_FULL if packages else _BARE), str(folder)],
             stdin=subprocess.PIPE,
             stdout=sink,
             stderr=subprocess.STDOUT,

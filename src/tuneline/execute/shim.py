@@ -1,10 +1,10 @@
 """The process between the runner and a task: starts it, waits for it, leaves nothing of it behind, says how
 it ended.
 
-`python shim.py ATTEMPT_FOLDER`, in a session of its own, with `task.json` in the folder and a pipe as stdin.
-It starts the task only when a byte comes through the pipe: the runner sends it once the start is on record,
-so a runner that dies in between leaves no task that nobody knows of. The end is written to `exit.json`,
-atomically.
+`main(ATTEMPT_FOLDER)` in an interpreter and a session of its own, with `task.json` in the folder and a pipe
+as stdin. It starts the task only when a byte comes through the pipe: the runner sends it once the start is on
+record, so a runner that dies in between leaves no task that nobody knows of. The end is written to
+`exit.json`, atomically.
 
 Standard library only, and little of it: every task pays for its imports. For our own image the task runs in a
 fork of this interpreter, which saves starting a second one. Limits: processes that a task started are all
@@ -12,7 +12,6 @@ found and killed on Linux (the shim adopts orphans); elsewhere those that stay i
 """
 
 import atexit
-import ctypes
 import importlib
 import json
 import os
@@ -139,6 +138,8 @@ def _say(text: str) -> None:
 def _adopt_orphans() -> None:
     """Make processes whose parent ended children of this one."""
     if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - here the task runs already, so its 2 ms cost nobody anything
+
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -215,7 +216,3 @@ def main(folder: str) -> int:
         _say(f"The attempt could not be run: {error.strerror or error}")
         return error.errno or 1
     return 0
-
-
-if __name__ == "__main__":
-    os._exit(main(sys.argv[1]))
