@@ -1,6 +1,7 @@
 """What the client says when the other side is missing, silent, broken or something else. Real sockets."""
 
 import http.server
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -100,10 +101,8 @@ def test_a_gateway_that_cannot_reach_the_server_is_transient(other):
 
 
 def test_an_error_of_the_server_is_the_same_error_here(other):
-    other.answer = (
-        404,
-        b'{"error": {"code": "not_found", "message": "no", "hint": "look", "details": [], "retry": false}}',
-    )
+    body = {"code": "not_found", "message": "no", "hint": "look", "details": [], "retry": False}
+    other.answer = 404, json.dumps({"error": body}).encode()
     with Client(url_of(other)) as client, pytest.raises(NotFoundError) as wrong:
         client.run("x")
     assert (wrong.value.message, wrong.value.hint) == ("no", "look")

@@ -3,6 +3,7 @@
 import pytest
 
 from tuneline.errors import ConflictError, NotFoundError
+from tuneline.plan.endpoints import Live
 from tuneline.types import digest_json
 
 
@@ -10,9 +11,9 @@ from tuneline.types import digest_json
 def switched(record, proposal):
     """1.0.0 live from 100, 1.0.1 from 200."""
     record.releases.propose(proposal("a"), 90.0)
-    record.endpoints.went_live("reviews", "reviews@1.0.0", "ready", "control", 100.0)
+    record.endpoints.went_live("reviews", "reviews@1.0.0", "", "ready", "control", 100.0)
     record.releases.propose(proposal("b", live_digest=digest_json("a")), 190.0)
-    record.endpoints.went_live("reviews", "reviews@1.0.1", "ready", "control", 200.0)
+    record.endpoints.went_live("reviews", "reviews@1.0.1", digest_json("a"), "ready", "control", 200.0)
     return record
 
 
@@ -32,8 +33,39 @@ def test_at_any_time_at_most_one_release_was_live(switched):
 
 def test_saying_twice_that_a_release_is_live_changes_nothing(switched):
     head = switched.ledger.head()
-    switched.endpoints.went_live("reviews", "reviews@1.0.1", "ready", "control", 300.0)
+    switched.endpoints.went_live("reviews", "reviews@1.0.1", digest_json("a"), "ready", "control", 300.0)
     assert switched.ledger.head() == head
+
+
+def test_a_release_goes_live_only_in_the_place_of_the_one_it_was_to_replace(switched):
+    head = switched.ledger.head()
+    with pytest.raises(
+        ConflictError, match=r"serves reviews@1\.0\.1 now, which is not what reviews@1\.0\.0 was to"
+    ):
+        switched.endpoints.went_live("reviews", "reviews@1.0.0", digest_json("a"), "late", "control", 300.0)
+    assert (switched.ledger.head(), live_at(switched, 300.0)) == (head, ["1.0.1"])
+
+
+def test_the_controller_reads_what_is_wanted_and_what_serving_it_takes(switched):
+    (wanted,) = switched.endpoints.desired()
+    assert (wanted.release, wanted.generation, wanted.live_digest) == ("reviews@1.0.1", 2, digest_json("a"))
+    assert (wanted.runtime, wanted.port, wanted.keep_s, wanted.by) == ("llamacpp", 0, 1800, "ann")
+    facts = switched.endpoints.release("reviews@1.0.1")
+    assert (str(facts.package), facts.package_digest, str(facts.base)) == (
+        "/packages/b",
+        digest_json("b"),
+        "/base",
+    )
+    assert switched.endpoints.live("reviews") == Live("reviews@1.0.1", digest_json("b"))
+    assert switched.endpoints.live("other") is None
+
+
+def test_a_change_wakes_the_controller(switched, proposal):
+    woken = []
+    with switched.endpoints.listening(lambda: woken.append(1)):
+        switched.releases.propose(proposal("c", live_digest=digest_json("b")), 300.0)
+        switched.endpoints.observe("reviews", {"phase": "starting"}, 301.0)
+    assert len(woken) == 2
 
 
 def test_a_retired_release_leaves_nothing_live(switched):
@@ -65,10 +97,12 @@ def test_an_unknown_endpoint_or_release_is_said_to_be_unknown(switched):
         switched.endpoints.history("other")
     assert wrong.value.hint == "Endpoints: reviews."
     with pytest.raises(NotFoundError, match=r"reviews@9\.0\.0"):
-        switched.endpoints.went_live("reviews", "reviews@9.0.0", "", "", 1.0)
+        switched.endpoints.went_live("reviews", "reviews@9.0.0", "", "", "", 1.0)
 
 
 def test_what_was_seen_is_kept_and_replaced(switched):
     switched.endpoints.observe("reviews", {"phase": "starting"}, 1.0)
+    assert switched.endpoints.observed("other") == {}
     switched.endpoints.observe("reviews", {"phase": "live", "port": 8100}, 2.0)
+    assert switched.endpoints.observed("reviews") == {"phase": "live", "port": 8100}
     assert switched.endpoints.get("reviews")["observed"] == {"phase": "live", "port": 8100}

@@ -14,7 +14,8 @@ def kinds(record):
 
 
 def go_live(record, release, at=50.0):
-    record.endpoints.went_live("reviews", release, "ready", "control", at)
+    live = record.endpoints.live("reviews")
+    record.endpoints.went_live("reviews", release, live.digest if live else "", "ready", "control", at)
 
 
 def test_a_first_approved_release_is_1_0_0_and_wanted_at_its_endpoint(record, proposal):

@@ -105,13 +105,15 @@ def test_a_package_that_was_changed_or_is_gone_is_refused(client, offer, tmp_pat
 def test_what_is_live_and_was_live_is_told_with_times(client, platform, offer):
     client.propose(offer("one"))
     assert client.live("reviews") == {"release": None, "digest": None, "package": None}
-    platform.record.endpoints.went_live("reviews", "reviews@1.0.0", "ready", "control", 1_800_000_000.0)
+    platform.record.endpoints.went_live("reviews", "reviews@1.0.0", "", "ready", "control", 1_800_000_000.0)
     live = client.live("reviews")
     assert (live["release"], live["package"]) == ("reviews@1.0.0", offer("one")["package"])
     with pytest.raises(ConflictError, match=r"serves reviews@1\.0\.0 now"):
         client.propose(offer("two"))
     client.propose(offer("two", live_digest=live["digest"]))
-    platform.record.endpoints.went_live("reviews", "reviews@1.0.1", "ready", "control", 1_800_003_600.0)
+    platform.record.endpoints.went_live(
+        "reviews", "reviews@1.0.1", live["digest"], "ready", "control", 1_800_003_600.0
+    )
     history = client.history("reviews")
     assert [(item["release"], item["from"], item["to"]) for item in history] == [
         ("reviews@1.0.0", "2027-01-15T08:00:00.000Z", "2027-01-15T09:00:00.000Z"),

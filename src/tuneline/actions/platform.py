@@ -78,20 +78,25 @@ class Platform:
             ),
             self._clock(),
         )
-        self._start(run, ir, parameters)
+        try:
+            self._runner.start(run, ir, parameters, self.record.runs.lease(run))
+        except TunelineError:
+            self.record.runs.discard(run)  # nothing of it ran
+            raise
         return self.run(run)
 
     def adopt(self) -> list[str]:
         """Go on with every run that an earlier server left unfinished; their ids. Called once, at start."""
         left = [RunId(row["id"]) for row in self.record.runs.active()]
         for run in left:
-            row = self.record.runs.get(run)
+            row, lease = self.record.runs.get(run), self.record.runs.lease(run)
             try:
-                self._start(run, self.record.runs.ir(run), row["parameters"] or {})
+                self._runner.start(run, self.record.runs.ir(run), row["parameters"] or {}, lease)
             except (
                 TunelineError
-            ) as error:  # one run that cannot go on must not keep the others, or the server, down
+            ) as error:  # one that cannot go on must not keep the others, or the server, down
                 LOG.error("run %s cannot go on: %s", run, error.message)
+                self.record.runs.append(lease, [RunEnded("FAILED", error.to_json())], self._clock())
         return list(left)
 
     def cancel(self, id: str, by: str = "") -> Json:
@@ -214,19 +219,16 @@ class Platform:
 
     def endpoint(self, name: str) -> Json:
         """What is wanted, what is live, where it answers. Raises NotFoundError."""
-        row, live = self.record.endpoints.get(name), self.record.endpoints.live(name)
-        return views.endpoint_view(row, live)
+        return views.endpoint_view(self.record.endpoints.get(name), self.record.endpoints.live(name))
 
     def live(self, name: str) -> Json:
-        """`{"release", "digest", "package"}` live at an endpoint, nulls if nothing is. Raises
-        NotFoundError."""
+        """`{"release", "digest", "package"}` live at an endpoint; nulls if none is. Raises NotFoundError."""
         self.record.endpoints.get(name)
         live = self.record.endpoints.live(name)
         if live is None:
             return {"release": None, "digest": None, "package": None}
-        ref = f"{live['model']}@{live['version']}"
-        package = self.record.releases.get(ref)["package_uri"]
-        return {"release": ref, "digest": live["digest"], "package": package}
+        package = self.record.endpoints.release(live.release).package
+        return {"release": live.release, "digest": live.digest, "package": str(package)}
 
     def history(self, name: str, at: str | None = None) -> list[Json]:
         """When which release was live, the earliest first; only what held the time `at` (RFC 3339), if given.
@@ -283,14 +285,6 @@ class Platform:
     def closing(self) -> bool:
         """Whether the server is about to stop."""
         return self._closing.is_set()
-
-    def _start(self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-        lease = self.record.runs.lease(run)
-        try:
-            self._runner.start(run, ir, parameters, lease)
-        except TunelineError as error:  # it must not stand there as pending for ever
-            self.record.runs.append(lease, [RunEnded("FAILED", error.to_json())], self._clock())
-            raise
 
     def _new_id(self) -> RunId:
         at = datetime.fromtimestamp(self._clock(), UTC)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import UserError
+from tuneline.plan.endpoints import Live
 from tuneline.plan.events import Stored, to_json
 from tuneline.record.ledger import Entry
 
@@ -112,7 +113,7 @@ def release_view(row: Row) -> dict[str, Any]:
     }
 
 
-def endpoint_view(row: Row, live: Row | None) -> dict[str, Any]:
+def endpoint_view(row: Row, live: Live | None) -> dict[str, Any]:
     """An endpoint: what is wanted, what is live, and what the controller last saw there."""
     seen = row["observed"] or {}
     return {
@@ -120,8 +121,8 @@ def endpoint_view(row: Row, live: Row | None) -> dict[str, Any]:
         "url": seen.get("url"),
         "port": seen.get("port"),
         "desired": row["desired"],
-        "live": f"{live['model']}@{live['version']}" if live else None,
-        "live_digest": live["digest"] if live else None,
+        "live": live.release if live else None,
+        "live_digest": live.digest if live else None,
         "phase": seen.get("phase", "pending"),
         "message": seen.get("message", ""),
         "revisions": seen.get("revisions", []),

@@ -5,12 +5,15 @@ interval opens when a release takes over and closes the one before in the same t
 at most one is live.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from tuneline.errors import ConflictError, NotFoundError
+from tuneline.plan.endpoints import Desired, Live, ReleaseFacts
 from tuneline.record import ledger
 from tuneline.record.changes import Changes
 from tuneline.record.schema import endpoints, intervals, releases
@@ -59,8 +62,23 @@ def open_interval(db: Connection, name: str) -> RowMapping | None:
     return db.execute(select(intervals).where(*now)).mappings().first()
 
 
+def refuse_other(db: Connection, name: str, expected: str, what: str) -> None:
+    """Compare and set: live at `name` must be the package `expected` (a digest; empty: nothing).
+
+    Raises: ConflictError; `what` says in its words what the digest is from.
+    """
+    live = open_interval(db, name)
+    if (live["digest"] if live else "") == expected:
+        return
+    serves = f"{live['model']}@{live['version']}" if live else "nothing"
+    raise ConflictError(
+        f"Endpoint {name} serves {serves} now, which is not what {what}.",
+        hint="Nothing was changed. Run the project again: it is then compared with what is live now.",
+    )
+
+
 class Endpoints:
-    """The endpoints of one record."""
+    """The endpoints of one record: rows for lists, and `plan.endpoints.EndpointStore` for the controller."""
 
     def __init__(self, store: Store, changes: Changes) -> None:
         self._store = store
@@ -73,10 +91,11 @@ class Endpoints:
 
     def get(self, name: str) -> RowMapping:
         """The endpoint's row. Raises NotFoundError."""
-        for row in self.all():
+        rows = self.all()
+        for row in rows:
             if row["name"] == name:
                 return row
-        known = ", ".join(row["name"] for row in self.all())
+        known = ", ".join(row["name"] for row in rows)
         raise NotFoundError(
             f"There is no endpoint `{name}`.",
             hint=f"Endpoints: {known}."
@@ -84,38 +103,60 @@ class Endpoints:
             else "None yet: the first approved release of a project makes one.",
         )
 
-    def observe(self, name: str, observed: Mapping[str, Any], at: float) -> None:
-        """Keep what the controller saw at `name`, replacing what it saw before."""
+    def desired(self) -> list[Desired]:
+        """See EndpointStore."""
+        return [_desired(row) for row in self.all()]
+
+    def release(self, release: str) -> ReleaseFacts:
+        """See EndpointStore."""
+        with self._store.read() as db:
+            row = _release(db, release)
+        return ReleaseFacts(
+            release=release,
+            model=row["model"],
+            package=Path(row["package_uri"]),
+            package_digest=row["package_digest"],
+            base=Path(row["base_uri"]),
+            proof=row["proof"] or {},
+            manifest=row["manifest"] or {},
+        )
+
+    def live(self, endpoint: str) -> Live | None:
+        """See EndpointStore."""
+        with self._store.read() as db:
+            row = open_interval(db, endpoint)
+        return None if row is None else Live(f"{row['model']}@{row['version']}", row["digest"])
+
+    def observed(self, endpoint: str) -> dict[str, Any]:
+        """See EndpointStore."""
+        with self._store.read() as db:
+            found = db.scalar(select(endpoints.c.observed).where(endpoints.c.name == endpoint))
+        return dict(found or {})
+
+    def observe(self, endpoint: str, observed: Mapping[str, Any], at: float) -> None:
+        """See EndpointStore."""
         with self._store.write() as db:
-            mine = endpoints.c.name == name
+            mine = endpoints.c.name == endpoint
             db.execute(update(endpoints).where(mine).values(observed=dict(observed), observed_at=at))
         self._changes.notify(TOPIC)
 
-    def went_live(self, name: str, release: str, why: str, by: str, at: float) -> None:
-        """`release` took over at `name`: the interval before ends and its own begins.
-
-        Saying it twice is fine.
-        """
-        model, _, version = release.rpartition("@")
+    def went_live(self, endpoint: str, release: str, live_digest: str, why: str, by: str, at: float) -> None:
+        """See EndpointStore."""
         with self._store.write(durable=True) as db:
-            before = open_interval(db, name)
-            if before is not None and (before["model"], before["version"]) == (model, version):
+            row, before = _release(db, release), open_interval(db, endpoint)
+            if before is not None and (before["model"], before["version"]) == (row["model"], row["version"]):
                 return
-            mine = (releases.c.model == model, releases.c.version == version)
-            digest = db.scalar(select(releases.c.package_digest).where(*mine))
-            if digest is None:
-                raise NotFoundError(
-                    f"There is no release {release}.", hint="`tuneline releases list MODEL` shows them."
-                )
+            refuse_other(db, endpoint, live_digest, f"{release} was to replace")
             if before is not None:
                 _close(db, before, f"{release} took over", by, at)
-            n = (db.scalar(select(func.max(intervals.c.n)).where(intervals.c.endpoint == name)) or 0) + 1
+            last = db.scalar(select(func.max(intervals.c.n)).where(intervals.c.endpoint == endpoint))
+            digest = row["package_digest"]
             db.execute(
                 insert(intervals).values(
-                    endpoint=name,
-                    n=n,
-                    model=model,
-                    version=version,
+                    endpoint=endpoint,
+                    n=(last or 0) + 1,
+                    model=row["model"],
+                    version=row["version"],
                     digest=digest,
                     from_at=at,
                     why=why,
@@ -123,22 +164,21 @@ class Endpoints:
                     end_why="",
                 )
             )
-            body = {"endpoint": name, "release": release, "digest": digest, "why": why, "by": by}
+            body = {"endpoint": endpoint, "release": release, "digest": digest, "why": why, "by": by}
             ledger.write(db, at, "live", body)
         self._changes.notify(TOPIC)
 
-    def retire(self, name: str, why: str, by: str, at: float) -> None:
-        """Nothing is live at `name` any more. Saying it twice is fine."""
+    def retire(self, endpoint: str, why: str, by: str, at: float) -> None:
+        """See EndpointStore."""
         with self._store.write(durable=True) as db:
-            before = open_interval(db, name)
+            before = open_interval(db, endpoint)
             if before is not None:
                 _close(db, before, why, by, at)
         self._changes.notify(TOPIC)
 
-    def live(self, name: str) -> RowMapping | None:
-        """The open interval of `name`; None if nothing is live there, or there is no such endpoint."""
-        with self._store.read() as db:
-            return open_interval(db, name)
+    def listening(self, wake: Callable[[], None]) -> AbstractContextManager[None]:
+        """See EndpointStore."""
+        return self._changes.listening(TOPIC, wake)
 
     def history(self, name: str, at: float | None = None) -> Sequence[RowMapping]:
         """The intervals of `name`, the earliest first; only those that hold the time `at`, if given.
@@ -161,11 +201,7 @@ class Endpoints:
         """
         row = self.get(name)
         with self._store.write(durable=True) as db:
-            live = open_interval(db, name)
-            if (live["digest"] if live else "") != live_digest:
-                raise ConflictError(
-                    f"Endpoint {name} serves another release now.", hint="Look again, then decide."
-                )
+            refuse_other(db, name, live_digest, "the decision was made against")
             desire(db, name, release, row["deploy"], live_digest, why, by, at)
         self._changes.notify(TOPIC)
 
@@ -184,3 +220,29 @@ def _close(db: Connection, before: RowMapping, why: str, by: str, at: float) -> 
         "by": by,
     }
     ledger.write(db, at, "retired", body)
+
+
+def _desired(row: RowMapping) -> Desired:
+    deploy = row["deploy"] or {}
+    return Desired(
+        endpoint=row["name"],
+        generation=row["generation"],
+        release=row["desired"],
+        live_digest=deploy.get("live_digest", ""),
+        runtime=deploy.get("runtime", "llamacpp"),
+        port=int(deploy.get("port", 0)),
+        keep_s=float(deploy.get("keep_s", 1800.0)),
+        why=row["why"],
+        by=row["by"],
+    )
+
+
+def _release(db: Connection, release: str) -> RowMapping:
+    model, _, version = release.rpartition("@")
+    mine = (releases.c.model == model, releases.c.version == version)
+    row = db.execute(select(releases).where(*mine)).mappings().first()
+    if row is None:
+        raise NotFoundError(
+            f"There is no release {release}.", hint="`tuneline releases list MODEL` shows them."
+        )
+    return row

@@ -11,7 +11,7 @@ from typing import Any
 import semver
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from tuneline.errors import ConflictError, NotFoundError, UserError
+from tuneline.errors import NotFoundError, UserError
 from tuneline.plan.versions import next_version
 from tuneline.record import endpoints, ledger
 from tuneline.record.changes import Changes
@@ -205,15 +205,7 @@ def _judge(db: Connection, proposal: Proposal, name: str, state: str, at: float)
 
 def _refuse_moved(db: Connection, proposal: Proposal) -> None:
     endpoint = str(proposal.deploy["endpoint"])
-    live = endpoints.open_interval(db, endpoint)
-    now = live["digest"] if live else ""
-    if now == proposal.live_digest:
-        return
-    serves = f"{live['model']}@{live['version']}" if live else "nothing"
-    raise ConflictError(
-        f"Endpoint {endpoint} serves {serves} now, which is not what this candidate was compared with.",
-        hint="Run it again: it is then compared with what is live now; nothing else is done twice.",
-    )
+    endpoints.refuse_other(db, endpoint, proposal.live_digest, "this candidate was compared with")
 
 
 def _facts(proposal: Proposal, name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.plan.events import (
@@ -95,6 +95,14 @@ class Runs:
             ]
             if rows:
                 db.execute(insert(tasks), rows)
+
+    def discard(self, run: RunId) -> None:
+        """Forget a run of which nothing happened: it was refused before it began. One with events is kept."""
+        with self._store.write() as db:
+            mine = (runs.c.id == run, runs.c.last_seq == 0)
+            if db.scalar(select(runs.c.id).where(*mine)) is not None:
+                db.execute(delete(tasks).where(tasks.c.run == run))
+                db.execute(delete(runs).where(*mine))
 
     def lease(self, run: RunId) -> Lease:
         """The right to write this run's events; every earlier one becomes void. Raises NotFoundError."""
