@@ -1,7 +1,7 @@
 """The runner's Protocols, kept in memory or in a file of lines, and images and pipelines for tests.
 
-The file is read anew and written with one `write` a transaction, so a killed process leaves whole lines behind, as
-the record leaves whole transactions.
+The file is read anew and written with one `write` a transaction, so a killed process leaves whole lines
+behind, as the record leaves whole transactions.
 """
 
 import json
@@ -107,8 +107,9 @@ IMAGES = {"tuneline": OwnImage(), "host": HostImage(), "noop": FunctionImage()}
 def pipeline(tasks: Mapping[str, Mapping[str, Any]], name: str = "test") -> dict[str, Any]:
     """IR of container tasks.
 
-    A task: {"sh": script, "after": [...], "retries": n, "cached": bool, "out": [parameters], "made": [artifacts],
-    "given": {input: constant or (task, output)}, "read": {artifact: (task, output)}, "image": ..., "command": [...]}.
+    A task: {"sh": script, "after": [...], "retries": n, "backoff": "1s", "cached": bool, "out": [parameters],
+    "made": [artifacts], "given": {input: constant or (task, output)}, "read": {artifact: (task, output)},
+    "image": "host", "command": [...]}.
     """
     body: dict[str, Any] = {
         "pipelineInfo": {"name": name},

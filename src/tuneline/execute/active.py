@@ -28,7 +28,8 @@ from tuneline.plan.events import (
     TaskCanceled,
     TaskSucceeded,
 )
-from tuneline.plan.schedule import Plan, RunState, after_failure, decide, to_retry
+from tuneline.plan.retries import after_failure
+from tuneline.plan.schedule import Plan, RunState, decide, to_retry
 from tuneline.types import RunId
 from tuneline_ir import IRError, Pipeline, convert, parse
 

@@ -30,11 +30,6 @@ from tuneline.plan.events import (
 )
 from tuneline_ir import Pipeline, RetryPolicy
 
-LOST_LIMIT = 100
-"""Attempts of one task that may be lost; more is no accident."""
-LOST_FREE = 3
-"""Lost attempts that are made again at once; later ones wait a little, and longer each time."""
-
 
 class Status(StrEnum):
     """Of a task. A task that waits for its next attempt is WAITING."""
@@ -254,23 +249,6 @@ def decide(state: RunState, slots: int) -> Decision:
         return Decision(events=(*skipped, _end(state)))
     start = tuple(islice(state.ready, max(slots, 0)))
     return Decision(start=start, events=skipped, wake_at=state.delayed[0][0] if state.delayed else None)
-
-
-def after_failure(
-    policy: RetryPolicy, task: TaskState, error: Mapping[str, Any], now: float, *, lost: bool
-) -> float | None:
-    """When the task may be tried again after an attempt failed at `now`; None: it has failed.
-
-    A lost attempt (something killed it) uses up no retry. Otherwise only errors that say `retry` are tried
-    again.
-    """
-    if lost:
-        lost_before = task.lost
-        late = max(0, lost_before + 1 - LOST_FREE)
-        return now + min(0.5 * late, 10.0) if lost_before < LOST_LIMIT else None
-    if not error.get("retry") or task.failures >= policy.retries:
-        return None
-    return now + min(policy.backoff_s * policy.factor ** min(task.failures, 1000), policy.max_s)
 
 
 def to_retry(state: RunState) -> tuple[str, ...]:

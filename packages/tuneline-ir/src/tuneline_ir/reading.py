@@ -4,6 +4,7 @@ A wrong value becomes a fault that names its place, and an empty value of the wa
 and all faults are reported at once.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,18 +63,12 @@ class Node:
     def number(self, key: str, default: float) -> float:
         """The number under `key`; protobuf's JSON may write it as a text."""
         value = self.body.get(key, default)
-        try:
-            return float(value) if not isinstance(value, bool) else self._no_number(key, value, default)
-        except (TypeError, ValueError):
-            return self._no_number(key, value, default)
+        return self._finite(key, value, default)
 
     def seconds(self, key: str, default: float) -> float:
         """A protobuf duration such as `30s` under `key`, in seconds."""
-        value = self.body.get(key, f"{default}s")
-        try:
-            return float(str(value).removesuffix("s"))
-        except ValueError:
-            return self._no_number(key, value, default)
+        value = self.body.get(key, default)
+        return self._finite(key, value.removesuffix("s") if isinstance(value, str) else value, default)
 
     def only(self, known: Iterable[str], unsupported: Mapping[str, str]) -> None:
         """Every key must be in `known`. A key in `unsupported` is refused with its reason."""
@@ -92,6 +87,13 @@ class Node:
             return value
         self.fault(f"`{key}` must be {_NAMES[kind]}, not {_kind(value)}")
         return default
+
+    def _finite(self, key: str, value: Any, default: float) -> float:
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        return number if math.isfinite(number) else self._no_number(key, value, default)
 
     def _no_number(self, key: str, value: Any, default: float) -> float:
         self.fault(f"`{key}` is {value!r}, which is not a number")

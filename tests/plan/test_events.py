@@ -1,0 +1,56 @@
+"""Events: every version ever written is read, and says what it said."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tuneline.errors import InternalError
+from tuneline.plan.events import KINDS, from_json, to_json
+from tuneline.plan.schedule import Plan, Status, fold
+from tuneline_ir import RetryPolicy
+
+FIXTURES = Path(__file__).parent / "fixtures"
+V1 = FIXTURES / "events-v1.jsonl"
+
+
+def test_every_kind_of_event_has_a_line_in_the_fixture_of_its_version() -> None:
+    lines = [json.loads(line) for line in V1.read_text(encoding="utf-8").splitlines()]
+    assert {line["kind"] for line in lines} == set(KINDS)
+    assert {line["version"] for line in lines} == {1}
+
+
+def test_an_event_written_by_the_first_version_is_read_and_written_the_same() -> None:
+    for line in V1.read_text(encoding="utf-8").splitlines():
+        assert json.loads(json.dumps(to_json(from_json(json.loads(line))))) == json.loads(line)
+
+
+def test_a_run_of_the_first_version_replays_to_the_state_it_was_in() -> None:
+    needs = {"live": (), "fetch": (), "prepare": ("fetch",), "tune": ("prepare", "live")}
+    dependents = {"live": ("tune",), "fetch": ("prepare",), "prepare": ("tune",), "tune": ()}
+    plan = Plan(needs, dependents, dict.fromkeys(needs, RetryPolicy()))
+    events = [from_json(json.loads(line)) for line in V1.read_text(encoding="utf-8").splitlines()]
+    state = fold(plan, events)
+    assert {name: (task.status, task.attempts) for name, task in state.tasks.items()} == {
+        "live": (Status.SUCCEEDED, 1),
+        "fetch": (Status.SUCCEEDED, 3),
+        "prepare": (Status.CACHED, 0),
+        "tune": (Status.CANCELED, 2),
+    }
+    assert state.ended is not None
+    assert state.ended.state == "CANCELED"
+    assert state.tasks["fetch"].outputs.artifacts["data"].size_bytes == 7
+
+
+def test_an_event_of_a_newer_program_is_refused_with_what_to_do() -> None:
+    for body in ({"kind": "run_paused", "version": 1}, {"kind": "run_started", "version": 2}):
+        with pytest.raises(InternalError, match="does not know") as caught:
+            from_json(body)
+        assert "upgrade" in caught.value.hint
+
+
+def test_a_kind_is_its_class() -> None:
+    for name, kind in KINDS.items():
+        assert (kind.kind, name) == (name, kind.kind)
+        assert asdict(from_json({"kind": "run_started", "version": 1})) == {}
