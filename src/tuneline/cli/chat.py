@@ -6,7 +6,8 @@ from typing import Any
 import click
 import httpx
 
-from tuneline.cli.output import json_option, print_json, server
+from tuneline.cli.connect import server
+from tuneline.cli.output import json_option, print_json
 from tuneline.errors import NetworkError, NotFoundError
 
 TIMEOUT = httpx.Timeout(300.0, connect=5.0)

@@ -18,7 +18,8 @@ import psutil
 
 from tuneline import __version__
 from tuneline.cli import exits
-from tuneline.cli.output import json_option, print_json, print_table, say, settings
+from tuneline.cli.connect import settings
+from tuneline.cli.output import json_option, print_json, print_table, say
 from tuneline.client import find_server
 from tuneline.errors import TunelineError
 from tuneline.settings import Settings
@@ -51,13 +52,13 @@ def doctor(as_json: bool) -> None:
         rows = [
             [
                 item.what,
-                "ok" if item.ok else "MISSING" if item.needed else "-",
+                "ok" if item.ok else "MISSING" if item.needed else "no",
                 item.found,
                 "" if item.ok else item.fix,
             ]
             for item in found
         ]
-        print_table(["what", "", "found", "to get it"], rows, "")
+        print_table(["what", "state", "found", "to get it"], rows, "")
     if any(item.needed and not item.ok for item in found):
         raise click.exceptions.Exit(exits.FAILURE)
     say("Everything that a run needs is here.")

@@ -1,109 +1,144 @@
-"""Following a run until it ends, then its release until it answers: the loop behind `run` and `runs logs -f`.
+"""Following a run until it ends, then its release until it answers: the loop behind `run` and `runs show -f`.
 
-Everything here is talk, on stderr: a live picture in a terminal, plain lines elsewhere. Ctrl-C ends
-the following only.
+Everything here is talk, on stderr: a live picture in a terminal, plain lines elsewhere. Ctrl-C ends the
+following, never the run; a server that is killed meanwhile is started again.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-
+from tuneline.cli.connect import Link
 from tuneline.cli.output import say
-from tuneline.cli.picture import changes, doing, picture
-from tuneline.client import Client
-from tuneline.errors import NetworkError, NotFoundError, TransientError
+from tuneline.cli.picture import changes, picture
+from tuneline.cli.progress import Tracks, doing, tracked
+from tuneline.cli.report import is_live
+from tuneline.errors import NotFoundError
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 LOOK_S = 0.5
 """Between two looks at a run in which nothing happened."""
 PLAIN_S = 5.0
-"""Between two plain lines about the same task."""
+"""At least so long between two plain lines about the same task."""
 LIVE_S = 300.0
 """How long a release may take to go live before the command stops waiting for it."""
-SERVER_BACK_S = 60.0
-"""How long a server that stopped answering is waited for: runs go on when it is back."""
+FAILED_S = 2.0
+"""How long an endpoint must stand as failed: the controller's last word may be about the release before."""
 
-Show = Callable[[dict[str, Any]], None]
+Json = dict[str, Any]
 
 
-def follow(client: Client, id: str) -> dict[str, Any]:
-    """Show a run until it ends; the ended run."""
+class Screen:
+    """Shows a run as it goes: `show` at every look, `note` for one line beside the tasks."""
+
+    def __init__(self) -> None:
+        self.tracks: Tracks = {}
+        self._before: Json | None = None
+        self._told: dict[str, float] = {}
+        self._noted = ""
+
+    def show(self, run: Json) -> None:
+        """Lines for what changed, and for how far running tasks are every few seconds."""
+        now = time.time()
+        self.tracks = tracked(self.tracks, run, now)
+        for line in changes(self._before, run):
+            say(line)
+        for task in run["tasks"]:
+            name, said = task["name"], doing(task, self.tracks.get(task["name"]))
+            if task["state"] == "RUNNING" and said and now - self._told.setdefault(name, now) >= PLAIN_S:
+                self._told[name] = now
+                say(f"{name}: {said}")
+        self._before = run
+
+    def note(self, text: str) -> None:
+        """Say it once."""
+        if text != self._noted:
+            say(text)
+        self._noted = text
+
+
+class Terminal(Screen):
+    """The live picture."""
+
+    def __init__(self, live: Any) -> None:
+        super().__init__()
+        self._live = live
+
+    def show(self, run: Json) -> None:
+        """The whole picture anew."""
+        now = time.time()
+        self.tracks = tracked(self.tracks, run, now)
+        self._before = run
+        self._live.update(picture(run, self.tracks, now, self._noted), refresh=True)
+
+    def note(self, text: str) -> None:
+        """A line under the tasks."""
+        self._noted = text
+        if self._before is not None:
+            self.show(self._before)
+
+
+@contextmanager
+def screen() -> Iterator[Screen]:
+    """A live picture if stderr is a terminal that can move its cursor, else plain lines."""
     if not sys.stderr.isatty():
-        return _watch(client, id, _plain())
+        yield Screen()
+        return
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that a run without a terminal does without
+    from rich.live import Live  # noqa: PLC0415
+
     console = Console(stderr=True)
+    if console.is_dumb_terminal:
+        yield Screen()
+        return
     with Live(console=console, auto_refresh=False, transient=False) as live:
-        return _watch(client, id, lambda run: live.update(picture(run), refresh=True))
+        yield Terminal(live)
 
 
-def wait_until_live(client: Client, run: dict[str, Any]) -> dict[str, Any] | None:
-    """The endpoint of an ended run's release, once it serves it or could not; None without an approved one."""
-    release = (run.get("report") or {}).get("release")
-    name = endpoint_name(client, release)
-    if release is None or name is None or release.get("state") != "approved":
-        return None
-    deadline, told = time.monotonic() + LIVE_S, ""
+def follow(link: Link, id: str, shown: Screen) -> Json:
+    """Show a run until it ends; the ended run."""
+    after = 0
     while True:
-        found = client.endpoint(name)
-        if found["live"] == release["release"] or found["desired"] != release["release"]:
+        run = link(lambda client: client.run(id))
+        shown.show(run)
+        if run["state"] in ENDED:
+            return run
+        after = _wait_for_news(link, id, after)
+
+
+def _wait_for_news(link: Link, id: str, after: int) -> int:
+    """Return at the next event after number `after`, or soon; the number of the last event."""
+    return int(link(lambda client: client.events(id, after, wait=LOOK_S))["next"])
+
+
+def wait_until_live(link: Link, run: Json, shown: Screen) -> Json | None:
+    """The endpoint of an ended run's release, once it serves it or cannot; None if none is approved."""
+    release = (run.get("report") or {}).get("release")
+    if run["state"] != "SUCCEEDED" or not release or release.get("state") != "approved":
+        return None
+    name = _endpoint_name(link, str(release["release"]))
+    if name is None:
+        return None
+    begin = time.monotonic()
+    failed_since: float | None = None
+    while True:
+        found = link(lambda client: client.endpoint(name))
+        now = time.monotonic()
+        if is_live(found, release["release"]) or found["desired"] != release["release"]:
+            shown.note("")
             return found
-        if found["phase"] == "failed" or time.monotonic() > deadline:
+        failed_since = (failed_since or now) if found["phase"] == "failed" else None
+        if (failed_since and now - failed_since >= FAILED_S) or now - begin > LIVE_S:
             return found
-        doing_now = f"{name}: starting {release['release']}"
-        if doing_now != told:
-            say(doing_now)
-            told = doing_now
+        shown.note(f"{name}: starting {release['release']}")
         time.sleep(0.05)
 
 
-def endpoint_name(client: Client, release: dict[str, Any] | None) -> str | None:
-    """The endpoint that a run's release is for."""
-    if release is None:
-        return None
+def _endpoint_name(link: Link, release: str) -> str | None:
     try:
-        return str(client.release(str(release["release"]))["deploy"]["endpoint"])
-    except (NotFoundError, KeyError):
+        found = link(lambda client: client.release(release))
+        return str(found["deploy"]["endpoint"])
+    except (NotFoundError, KeyError, TypeError):
         return None
-
-
-def _watch(client: Client, id: str, show: Show) -> dict[str, Any]:
-    after, gone_since = 0, None
-    while True:
-        try:
-            run = client.run(id)
-            show(run)
-            if run["state"] in ENDED:
-                return run
-            after = client.events(id, after, wait=LOOK_S)["next"]
-            gone_since = None
-        except (TransientError, NetworkError):
-            now = time.monotonic()
-            gone_since = gone_since or now
-            if now - gone_since > SERVER_BACK_S:
-                raise
-            time.sleep(0.5)
-
-
-def _plain() -> Show:
-    before: dict[str, Any] | None = None
-    told: dict[str, float] = {}
-
-    def show(run: dict[str, Any]) -> None:
-        nonlocal before
-        for line in changes(before, run):
-            say(line)
-        for task in run["tasks"]:
-            now = time.monotonic()
-            if (
-                task["state"] == "RUNNING"
-                and doing(task)
-                and now - told.setdefault(task["name"], now) >= PLAIN_S
-            ):
-                told[task["name"]] = now
-                say(f"{task['name']}: {doing(task)}")
-        before = run
-
-    return show

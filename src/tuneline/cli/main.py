@@ -1,20 +1,17 @@
-"""The table of commands, and the one place where an error becomes words and an exit code.
+"""The table of commands.
 
 A command's module is imported when it is called, never for `--help`: that is answered from the table alone.
 """
 
 import importlib
-import os
 import sys
-import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
 
 from tuneline import __version__
-from tuneline.cli import exits
-from tuneline.errors import InternalError, TunelineError
+from tuneline.cli.errors import guarded
 
 
 class LazyGroup(click.Group):
@@ -72,6 +69,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "status": ("server", "status", "What is running: server, runs, endpoints."),
     "down": ("server", "down", "Stop what `status` lists."),
     "doctor": ("doctor", "doctor", "What works on this machine, and how to get the rest."),
+    "completion": ("completion", "completion", "Print what makes TAB complete commands in your shell."),
     "config-schema": ("project", "config_schema", "Print the project file's JSON Schema, for editors."),
     "step": ("step", "step", "Run one step of the line, as a task does."),
 }
@@ -90,34 +88,4 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """The entry of `tuneline`. Exits with the codes of `tuneline.cli.exits`."""
-    try:
-        code = cli.main(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else exits.OK)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(exits.INTERRUPTED)
-    except BrokenPipeError:  # `tuneline runs list | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(exits.OK)
-    except TunelineError as error:
-        show_error(error)
-        sys.exit(error.exit_code)
-    except Exception as error:
-        if os.environ.get("TUNELINE_DEBUG"):
-            traceback.print_exc()
-        hint = "This is a fault of tuneline. TUNELINE_DEBUG=1 shows where it happened."
-        show_error(InternalError(f"{type(error).__name__}: {error}", hint=hint))
-        sys.exit(exits.FAILURE)
-
-
-def show_error(error: TunelineError) -> None:
-    """What happened, every single fault, and what to do next, on stderr."""
-    click.echo(f"error: {error.message}", err=True)
-    for line in error.details:
-        click.echo(f"  {line}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    sys.exit(guarded(lambda: cli.main(standalone_mode=False)))

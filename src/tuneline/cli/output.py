@@ -1,15 +1,10 @@
 """How commands print: data on stdout, talk on stderr; a table for people, one JSON value for programs."""
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import click
-
-from tuneline.client import Client, ensure_server, find_server
-from tuneline.errors import NetworkError
-from tuneline.settings import Settings
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
 
@@ -35,28 +30,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty:
     widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def settings() -> Settings:
-    """This command's settings. Raises SettingError."""
-    return Settings.from_env(os.environ)
-
-
-def server(*, start: bool = True) -> Client:
-    """A client of this home's server, started if none answers (and said so).
-
-    Raises: NetworkError if it may not be started and none answers.
-    """
-    chosen = settings()
-    if start:
-        client, started = ensure_server(chosen)
-        if started:
-            say(f"Started the server of {chosen.home} at {client.url}; `tuneline down` stops it.")
-        return client
-    found = find_server(chosen)
-    if found is None:
-        raise NetworkError(f"No server is running for {chosen.home}.", hint="Start it with `tuneline up`.")
-    return found
 
 
 def short_time(moment: str | None) -> str:

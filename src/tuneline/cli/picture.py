@@ -1,4 +1,7 @@
-"""The live picture of a run. Pure: from the API's run and its events to what stands on the screen."""
+"""What a run looks like while it goes: a rich picture for a terminal, plain lines for anything else. Pure.
+
+Every state stands there as a word; marks and colours only repeat it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,72 +10,79 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-MARKS = {
-    "PENDING": ("·", "dim"), "RUNNING": ("▶", "cyan"), "SUCCEEDED": ("✓", "green"), "CACHED": ("✓", "green"),
-    "SKIPPED": ("-", "dim"), "FAILED": ("✗", "red"), "CANCELED": ("■", "yellow"),
-}  # fmt: skip
-"""The state also stands there as a word: nothing depends on the mark or its colour."""
+from tuneline.cli.progress import Track, Tracks, doing, duration, seconds_between, share_done, sparkline
 
-BAR = 24
+Run = Mapping[str, Any]
+"""The API's run."""
+
+MARKS = {
+    "PENDING": ("·", "dim"), "RUNNING": ("▸", "cyan"), "SUCCEEDED": ("✓", "green"), "CACHED": ("✓", "green"),
+    "SKIPPED": ("-", "dim"), "FAILED": ("✗", "bold red"), "CANCELED": ("■", "yellow"),
+}  # fmt: skip
+WORDS = {
+    "PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done", "CACHED": "cached",
+    "SKIPPED": "skipped", "FAILED": "FAILED", "CANCELED": "canceled",
+}  # fmt: skip
+BAR = 20
 """Width of a progress bar, in characters."""
 
 
-def picture(run: Mapping[str, Any]) -> RenderableType:
-    """One line a task: mark, name, state, seconds, and how far the running ones are."""
-    table = Table(box=None, show_header=False, padding=(0, 1))
+def picture(run: Run, tracks: Tracks, now: float, footer: str = "") -> RenderableType:
+    """One line a task: mark, name, state, seconds, and how far the running ones are. now: Unix seconds."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in range(3):
+        table.add_column(no_wrap=True, justify="right" if column == 2 else "left")
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for task in run["tasks"]:
         mark, style = MARKS.get(task["state"], ("?", ""))
-        seconds = "" if task["seconds"] is None else f"{task['seconds']:7.1f} s"
-        shown = Text(f"{mark} {task['name']}", style=style)
         table.add_row(
-            shown, task["state"].lower(), seconds, Text(doing(task), no_wrap=True, overflow="ellipsis")
+            Text(f"{mark} {task['name']}", style=style),
+            Text(WORDS.get(task["state"], task["state"]), style=style),
+            "" if task["state"] == "CACHED" else duration(task["seconds"]),
+            _detail(task, tracks.get(task["name"])),
         )
-    head = Text(f"{run['project']}  run {run['id']}  {run['state'].lower()}", style="bold")
-    return Group(head, table)
+    took = duration(seconds_between(run["created_at"], run["finished_at"], now))
+    head = Text.assemble((run["project"], "bold"), f"  run {run['id']}  {run['state'].lower()}  {took}")
+    parts: list[RenderableType] = [head, table]
+    if footer:
+        parts.append(Text(footer, style="cyan"))
+    return Group(*parts)
 
 
-def doing(task: Mapping[str, Any]) -> str:
-    """How far a task is, or why it is not: for the picture and for plain lines."""
-    if task["state"] == "FAILED":
-        return str((task["error"] or {}).get("message", ""))
-    if task["state"] == "PENDING" and task.get("retry_at"):
-        return f"tries again at {task['retry_at']}: {(task['error'] or {}).get('message', '')}"
-    point = task.get("progress")
-    if not point or point.get("type") != "progress" or task["state"] != "RUNNING":
-        return ""
-    done, total = point.get("done") or 0, point.get("total")
-    parts = [f"{done:,}/{total:,} {point.get('unit', '')}" if total else f"{done:,} {point.get('unit', '')}"]
-    if total:
-        filled = min(BAR, int(BAR * done / total))
-        parts.insert(0, "━" * filled + "╌" * (BAR - filled))
-    if "loss" in point:
-        parts.append(f"loss {point['loss']:.3f}")
-    if "tokens_per_s" in point:
-        parts.append(f"{point['tokens_per_s']:.0f} tokens/s")
-    left = time_left(task)
-    if left is not None:
-        parts.append(f"{left:.0f} s left")
-    return "  ".join(parts)
+def _detail(task: Mapping[str, Any], track: Track | None) -> Text:
+    said = doing(task, track)
+    share = share_done(task)
+    text = Text(style="red" if task["state"] == "FAILED" else "dim" if share is None else "")
+    if share is not None:
+        filled = int(BAR * share)
+        text.append("━" * filled, style="cyan")
+        text.append("╌" * (BAR - filled) + "  ", style="dim")
+    text.append(said)
+    if track is not None and track.losses:
+        text.append("  " + sparkline(track.losses, BAR), style="cyan")
+    return text
 
 
-def time_left(task: Mapping[str, Any]) -> float | None:
-    """Seconds until a running task ends, if it goes on as it went so far; None before a tenth is done."""
-    point = task.get("progress") or {}
-    done, total, seconds = point.get("done") or 0, point.get("total"), task["seconds"]
-    if not total or not seconds or done * 10 < total:
-        return None
-    return float(seconds) * float(total - done) / float(done)
-
-
-def changes(before: Mapping[str, Any] | None, run: Mapping[str, Any]) -> list[str]:
-    """Plain lines for what changed between two looks at a run: one a task's start and end."""
-    old = {task["name"]: task["state"] for task in before["tasks"]} if before else {}
+def changes(before: Run | None, run: Run) -> list[str]:
+    """Plain lines for what changed between two looks at a run: one for each start and end of a task."""
+    old = {task["name"]: _step(task) for task in before["tasks"]} if before else {}
     found = []
     for task in run["tasks"]:
-        state = task["state"]
-        if old.get(task["name"], "PENDING") == state:
-            continue
-        seconds = f" in {task['seconds']:.1f} s" if task["seconds"] is not None and state != "RUNNING" else ""
-        said = f": {task['error']['message']}" if state == "FAILED" and task["error"] else ""
-        found.append(f"{task['name']}: {state.lower()}{seconds if state != 'CACHED' else ''}{said}")
+        was, now = old.get(task["name"], ("PENDING", 0)), _step(task)
+        if was != now:
+            found.append(_change(task))
     return found
+
+
+def _step(task: Mapping[str, Any]) -> tuple[str, int]:
+    return task["state"], int(task["attempts"])
+
+
+def _change(task: Mapping[str, Any]) -> str:
+    name, state = task["name"], task["state"]
+    if state == "RUNNING":
+        again = f" (attempt {task['attempts']})" if int(task["attempts"]) > 1 else ""
+        return f"{name}: started{again}"
+    took = f" in {duration(task['seconds'])}" if task["seconds"] is not None and state != "CACHED" else ""
+    said = doing(task)
+    return f"{name}: {WORDS.get(state, state)}{took}" + (f": {said}" if said else "")

@@ -1,12 +1,11 @@
 """Commands about a project file: `init`, `check`, `data preview`, `config-schema`. None needs a server."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tuneline.cli import exits
-from tuneline.cli.main import show_error
+from tuneline.cli.errors import show_error
 from tuneline.cli.output import json_option, print_json, say
 from tuneline.errors import ConflictError, SpecError
 from tuneline.plan.gate import check_rules
@@ -112,16 +111,3 @@ def preview(project: Path, params: tuple[str, ...], limit: int, as_json: bool) -
 def config_schema() -> None:
     """Print the project file's JSON Schema."""
     click.echo(schema_text(), nl=False)
-
-
-def described(loaded: Loaded) -> dict[str, Any]:
-    """What the server keeps of a project beside its pipeline."""
-    from tuneline.types import digest_bytes  # noqa: PLC0415
-
-    text = loaded.text
-    return {
-        "name": loaded.project.name,
-        "text": text,
-        "path": str(loaded.folder),
-        "digest": digest_bytes(text.encode()),
-    }

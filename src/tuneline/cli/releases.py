@@ -3,7 +3,8 @@
 import click
 
 from tuneline.cli import exits
-from tuneline.cli.output import json_option, print_json, print_table, say, server, short_time
+from tuneline.cli.connect import server
+from tuneline.cli.output import json_option, print_json, print_table, say, short_time
 
 
 @click.group()

@@ -1,163 +1,105 @@
-"""The report that ends a run, and the one object that `--json` prints. Pure: from API values to text."""
+"""The report that ends a run, the object that `--json` prints, the exit code. Pure, of the API's values."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneline.cli import exits
+from tuneline.cli.progress import duration, seconds_between
 
 View = Mapping[str, Any]
+"""An object of the API."""
+
+COLUMNS = (
+    ("accuracy", "accuracy"), ("f1", "macro F1"), ("log_loss", "log loss"), ("ece", "calibration error"),
+)  # fmt: skip
+"""Numbers of the evaluation's report and what people call them."""
+PAD = 13
+"""Where values stand."""
 
 
 def lines(run: View, endpoint: View | None) -> list[str]:
-    """The report of an ended run, a line each."""
+    """The report of a run as far as it came, by line. endpoint: where its release should answer."""
     report = run.get("report") or {}
-    found = [f"{run['project']}: run {run['id']} {run['state'].lower()} in {_seconds(total_seconds(run))}"]
-    found += _accuracy(report.get("metrics"))
+    cached = sum(1 for task in run["tasks"] if task["state"] == "CACHED")
+    took = duration(total_seconds(run))
+    said = f" in {took}" if took else ""
+    said += f", {cached} of {len(run['tasks'])} tasks from the cache" if cached else ""
+    found = [f"{run['project']}: run {run['id']} {run['state'].lower()}{said}"]
+    found += _metrics(report.get("metrics"), report.get("verdict"))
     found += _verdict(report.get("verdict"))
     found += _proof(report.get("proof"))
     found += _release(report.get("release"))
-    found += _endpoint(endpoint, report.get("data"))
+    found += _endpoint(endpoint, report.get("release"))
     return found
 
 
 def json_object(run: View, endpoint: View | None) -> dict[str, Any]:
-    """Run id, state, tasks, metrics, verdict, proof, release and endpoint URL in one object."""
+    """What `tuneline run --json` prints."""
     report = run.get("report") or {}
+    task_keys = ("name", "state", "seconds", "cached", "attempts", "error")
+    endpoint_keys = ("name", "url", "desired", "live", "phase", "message")
     return {
         "run": run["id"],
         "project": run["project"],
         "state": run["state"],
         "seconds": total_seconds(run),
+        "exit_code": exit_code(run, endpoint),
         "error": run["error"],
-        "tasks": [
-            {key: task[key] for key in ("name", "state", "seconds", "cached", "attempts", "error")}
-            for task in run["tasks"]
-        ],
+        "tasks": [{key: task.get(key) for key in task_keys} for task in run["tasks"]],
+        "data": report.get("data"),
         "metrics": report.get("metrics"),
         "verdict": report.get("verdict"),
         "proof": report.get("proof"),
-        "data": report.get("data"),
         "release": report.get("release"),
-        "endpoint": None
-        if endpoint is None
-        else {key: endpoint[key] for key in ("name", "url", "live", "phase", "message")},
-        "url": endpoint["url"] if endpoint else None,
+        "endpoint": None if endpoint is None else {key: endpoint.get(key) for key in endpoint_keys},
+        "endpoint_url": None if endpoint is None else endpoint["url"],
     }
 
 
 def exit_code(run: View, endpoint: View | None) -> int:
     """What the command's exit status says about an ended run, and what became of its release."""
-    release = (run.get("report") or {}).get("release")
-    if run["state"] == "CANCELED":
+    report = run.get("report") or {}
+    release, verdict = report.get("release") or {}, report.get("verdict") or {}
+    if run["state"] != "SUCCEEDED":
         return exits.FAILURE
-    if run["state"] != "SUCCEEDED" or release is None:
-        return exits.FAILURE
-    if release.get("state") == "rejected":
+    if release.get("state") == "rejected" or verdict.get("passed") is False:
         return exits.GATE_REFUSED
-    if endpoint is not None and (endpoint["phase"] == "failed" or endpoint["live"] != release["release"]):
-        return exits.FAILURE
-    if unchanged(run):
-        return exits.NOTHING_TO_DO
-    return exits.OK
+    if release.get("state") == "candidate":
+        return exits.APPROVAL_PENDING
+    if release and endpoint is not None and not is_live(endpoint, release["release"]):
+        return exits.NOTHING_TO_DO if unchanged(run) and not wanted(endpoint, release) else exits.FAILURE
+    return exits.NOTHING_TO_DO if unchanged(run) else exits.OK
+
+
+def is_live(endpoint: View, release: str) -> bool:
+    """Whether an endpoint answers with `release` now."""
+    return bool(endpoint["live"] == release and endpoint["phase"] == "live" and endpoint["url"])
+
+
+def wanted(endpoint: View, release: View) -> bool:
+    """Whether the endpoint is meant to serve this release; another run may have changed that since."""
+    return bool(endpoint["desired"] == release["release"])
 
 
 def unchanged(run: View) -> bool:
-    """Whether the run proposed what is a release already."""
+    """Whether the run proposed what is a release already, and moved no endpoint by it."""
     release = (run.get("report") or {}).get("release") or {}
-    return str(release.get("reason", "")).startswith("identical to")
+    return bool(release) and release.get("reason") == f"identical to {release.get('release')}"
 
 
-def failure(run: View) -> tuple[View | None, View | None]:
-    """The first failed task and its error; the run's own error if no task has one."""
-    for task in run["tasks"]:
-        if task["state"] == "FAILED":
-            return task, task["error"]
-    return None, run["error"]
+def failures(run: View) -> list[tuple[str, View]]:
+    """Every failed task with its error; the run's own error, without a task, if no task has one."""
+    found = [(task["name"], task["error"] or {}) for task in run["tasks"] if task["state"] == "FAILED"]
+    return found or ([("", run["error"])] if run["error"] else [])
 
 
 def total_seconds(run: View) -> float | None:
-    """From the start of the first task to the end of the last, in seconds."""
-    from datetime import datetime  # noqa: PLC0415 - with the two lines that use it
-
-    if not run["started_at"] or not run["finished_at"]:
+    """From the start of a run to its end; None before."""
+    if not run["finished_at"]:
         return None
-    begin, end = (datetime.fromisoformat(run[key]) for key in ("started_at", "finished_at"))
-    return round((end - begin).total_seconds(), 1)
-
-
-def _accuracy(metrics: View | None) -> list[str]:
-    if not metrics:
-        return []
-    cells = []
-    for who in ("base", "live", "candidate"):
-        scores = metrics.get(who)
-        cells.append(f"{who} {scores['accuracy']:.3f}" if scores else f"{who} -")
-    left_out = (
-        f", {metrics['left_out']} left out that the live release was trained on"
-        if metrics.get("left_out")
-        else ""
-    )
-    candidate = metrics["candidate"]
-    return [
-        f"  accuracy   {'   '.join(cells)}   ({metrics['rows']} held-out rows{left_out})",
-        f"  f1         {candidate['f1']:.3f} (macro)   calibration error {candidate['ece']:.3f}",
-    ]
-
-
-def _verdict(verdict: View | None) -> list[str]:
-    if not verdict:
-        return []
-    found = [f"  gate       {'passed' if verdict['passed'] else 'REFUSED'}"]
-    for rule in verdict["rules"]:
-        interval = rule.get("interval")
-        bounds = f"  [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
-        found.append(f"             {'yes' if rule['passed'] else 'NO '}  {rule['rule']}")
-        found.append(f"                  {rule['reason']}{bounds}")
-    return found
-
-
-def _proof(proof: View | None) -> list[str]:
-    if not proof:
-        return []
-    how = f"{proof['runtime']} {proof['runtime_version']}, {proof['quantization']}"
-    same = f"{proof['token_ids_equal']}/{proof['prompts']} prompts"
-    agreed = f"{proof['answers_equal']}/{proof['decided']} clear answers the same"
-    apart = f"{proof['mean_logprob_diff']:.3f} nat apart on average"
-    return [
-        f"  proof      {'holds' if proof['passed'] else 'FAILED'}: {same} tokenized the same, {agreed}, {apart}",
-        f"             by {how}",
-    ]
-
-
-def _release(release: View | None) -> list[str]:
-    if not release:
-        return []
-    return [f"  release    {release['release']}  {release['state']}: {release.get('reason', '')}"]
-
-
-def _endpoint(endpoint: View | None, data: View | None) -> list[str]:
-    if not endpoint:
-        return []
-    if endpoint["phase"] == "failed":
-        return [
-            f"  endpoint   {endpoint['name']} FAILED: {endpoint['message']}",
-            f"             still serving: {endpoint['live']}",
-        ]
-    if not endpoint["url"]:
-        return [f"  endpoint   {endpoint['name']}: {endpoint['phase']}"]
-    ask = json.dumps({"model": endpoint["name"], "prompt": "...", "max_tokens": 8})
-    return [
-        f"  endpoint   {endpoint['url']}  serves {endpoint['live']}",
-        f'             tuneline chat {endpoint["name"]} "..."',
-        f"             curl {endpoint['url']}/v1/completions -H 'Content-Type: application/json' -d '{ask}'",
-    ]
-
-
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return "no time"
-    return f"{seconds:.1f} s" if seconds < 120 else f"{int(seconds // 60)} min {seconds % 60:.0f} s"
+    took = seconds_between(run["started_at"] or run["created_at"], run["finished_at"], 0.0)
+    return None if took is None else round(took, 3)
 
 
 def task_rows(tasks: Sequence[View]) -> list[list[object]]:
@@ -168,3 +110,97 @@ def task_rows(tasks: Sequence[View]) -> list[list[object]]:
         seconds = "" if task["seconds"] is None else f"{task['seconds']:.1f}"
         rows.append([task["name"], task["state"], seconds, task["attempts"], said])
     return rows
+
+
+def _metrics(metrics: View | None, verdict: View | None) -> list[str]:
+    if not metrics or not metrics.get("candidate"):
+        return []
+    columns = [(key, title) for key, title in COLUMNS if key in metrics["candidate"]]
+    found = ["", " " * PAD + "   ".join(title for _, title in columns)]
+    live = (verdict or {}).get("live_release") or ""
+    for who in ("base", "live", "candidate"):
+        scores = metrics.get(who)
+        cells = [
+            f"{scores[key]:{len(title)}.3f}" if scores else f"{'-':>{len(title)}}" for key, title in columns
+        ]
+        note = "   nothing was live" if who == "live" and not scores else ""
+        note = f"   {live}" if who == "live" and scores and live else note
+        found.append(f"  {who:{PAD - 2}}{'   '.join(cells)}{note}")
+    left_out = metrics.get("left_out") or 0
+    note = f"; {left_out} more left out, which the live release was trained on" if left_out else ""
+    return [*found, f"  on {metrics['rows']} held-out rows{note}"]
+
+
+def _verdict(verdict: View | None) -> list[str]:
+    if not verdict:
+        return []
+    found = [
+        "",
+        _line("gate", f"{'passed' if verdict['passed'] else 'REFUSED'}: {verdict.get('reason', '')}"),
+    ]
+    if not verdict["passed"]:  # its reason says again what stands at the rules
+        found = ["", _line("gate", "REFUSED")]
+    for rule in verdict["rules"]:
+        found.append(f"    {'holds' if rule['passed'] else 'FAILS':{PAD - 4}}{rule['rule']}")
+        found.append(f"{'':{PAD}}{rule['reason']}")
+        for test in rule.get("tests") or ():
+            if test.get("estimate") is not None and test.get("interval"):
+                found.append(f"{'':{PAD}}{_interval(test)}")
+    return found
+
+
+def _interval(test: View) -> str:
+    low, high = test["interval"]
+    level = 100 * (1 - 2 * test["alpha"])
+    return (
+        f"estimate {test['estimate']:+.4f}, {level:.4g}% interval {low:+.4f} to {high:+.4f} "
+        f"({test['method']}, {test['rows']} rows)"
+    )
+
+
+def _proof(proof: View | None) -> list[str]:
+    if not proof:
+        return []
+    bound = (proof.get("bounds") or {}).get("max_mean_logprob_diff")
+    at_most = f" (at most {bound:.2f})" if isinstance(bound, int | float) else ""
+    said = "holds" if proof["passed"] else "FAILED"
+    found = [
+        _line(
+            "proof",
+            f"{said}: served by {proof['runtime']} {proof['runtime_version']}, {proof['quantization']}",
+        ),
+        f"{'':{PAD}}token ids equal for {proof['token_ids_equal']} of {proof['prompts']} held-out prompts, "
+        f"the same answer for {proof['answers_equal']} of {proof['decided']} decided ones",
+        f"{'':{PAD}}log-probabilities {proof['mean_logprob_diff']:.3f} nat a token apart on average{at_most}"
+        f", the furthest {proof['max_logprob_diff']:.3f}",
+    ]
+    return found + [f"{'':{PAD}}{reason}" for reason in proof.get("reasons") or ()]
+
+
+def _release(release: View | None) -> list[str]:
+    if not release:
+        return []
+    because = f": {release['reason']}" if release.get("reason") else ""
+    return [_line("release", f"{release['release'] or 'none'}  {release['state']}{because}")]
+
+
+def _endpoint(endpoint: View | None, release: View | None) -> list[str]:
+    if endpoint is None:
+        return []
+    name, url, live = endpoint["name"], endpoint["url"], endpoint["live"]
+    if release and not is_live(endpoint, release["release"]):
+        why = endpoint["message"] or f"it is {endpoint['phase']}"
+        still = f"{live} goes on serving at {url}" if live and url else "nothing serves"
+        return [_line("endpoint", f"{name} does NOT serve {release['release']}: {why}"), f"{'':{PAD}}{still}"]
+    body = json.dumps(
+        {"model": str(live).partition("@")[0], "messages": [{"role": "user", "content": "..."}]}
+    )
+    return [
+        _line("endpoint", f"{url}  serves {live}"),
+        f"{'':{PAD}}curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'",
+        f'{"":{PAD}}tuneline chat {name} "..."',
+    ]
+
+
+def _line(title: str, text: str) -> str:
+    return f"  {title:{PAD - 2}}{text}"

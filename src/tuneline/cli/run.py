@@ -1,17 +1,21 @@
 """`tuneline run`: a project to the server, its picture while it runs, its report when it has ended."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tuneline.cli import exits, report
-from tuneline.cli.following import follow, wait_until_live
-from tuneline.cli.main import show_error
-from tuneline.cli.output import json_option, print_json, say, server
-from tuneline.cli.project import described, load_project, overrides_option, project_argument
+from tuneline.cli.connect import Link, server, settings
+from tuneline.cli.errors import show_error
+from tuneline.cli.following import follow, screen, wait_until_live
+from tuneline.cli.output import json_option, print_json, say
+from tuneline.cli.project import load_project, overrides_option, project_argument
 from tuneline.client import Client
 from tuneline.errors import TunelineError
-from tuneline.plan.compile import compile_project
+from tuneline.plan.compile import compile_project, input_name
+from tuneline.spec.project import Loaded
+from tuneline.types import digest_bytes
 
 
 @click.command()
@@ -22,46 +26,85 @@ from tuneline.plan.compile import compile_project
 def run(project: Path, params: tuple[str, ...], detach: bool, as_json: bool) -> None:
     """Run PROJECT (a folder with tuneline.yaml, or a file) and follow it until its release answers.
 
-    Exit codes: 0 released, 1 failed, 2 the project is wrong, 3 the gate refused, 6 nothing changed, 130 Ctrl-C
-    (which ends the following, not the run).
+    Exit codes: 0 released and answering, 1 failed, 2 the project is wrong, 3 the gate refused, 4 approval
+    pending, 6 nothing changed, 130 Ctrl-C, which ends the following and not the run.
     """
     loaded = load_project(project, params)
-    with server() as client:
-        started = client.submit(compile_project(loaded.project), {}, described(loaded))
-        if detach:
-            print_json({"run": started["id"], "state": started["state"]}) if as_json else click.echo(
-                started["id"]
-            )
-            say(f"Follow it with `tuneline runs logs {started['id']} -f`.")
-            return
-        raise click.exceptions.Exit(_follow(client, started["id"], as_json))
+    with server(start=True) as client:
+        started = submit(client, loaded)
+        id = str(started["id"])
+        if not detach:
+            raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
+    if as_json:
+        print_json({"run": id, "project": started["project"], "state": started["state"]})
+    else:
+        click.echo(id)
+    say(f"Follow it with `tuneline runs show -f {id}`.")
 
 
-def _follow(client: Client, id: str, as_json: bool) -> int:
+def submit(client: Client, loaded: Loaded) -> dict[str, Any]:
+    """Start a run of a project; the run. Its parameters are the fields that `-p` changed."""
+    spec = compile_project(loaded.project)
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    changed = {
+        name: inputs[name]["defaultValue"] for name in map(input_name, loaded.overrides) if name in inputs
+    }
+    about = {
+        "name": loaded.project.name,
+        "text": loaded.text,
+        "path": str(loaded.folder / loaded.file),
+        "digest": digest_bytes(loaded.text.encode()),
+    }
+    return client.submit(spec, changed, about)
+
+
+def follow_to_the_end(client: Client, id: str, as_json: bool) -> int:
+    """Follow a run and its release, print the report (or the object) of both; the exit code."""
+    link = Link(client)
     try:
-        ended = follow(client, id)
-        endpoint = wait_until_live(client, ended)
+        with screen() as shown:
+            ended = follow(link, id, shown)
+            endpoint = wait_until_live(link, ended, shown)
     except KeyboardInterrupt:
-        say(f"\nRun {id} goes on. See it: `tuneline runs show {id}`, end it: `tuneline runs cancel {id}`.")
+        say(
+            f"\nRun {id} goes on. Come back: `tuneline runs show -f {id}`. "
+            f"Its logs: `tuneline runs logs -f {id}`. End it: `tuneline runs cancel {id}`."
+        )
         return exits.INTERRUPTED
+    finally:
+        link.client.close()
     if as_json:
         print_json(report.json_object(ended, endpoint))
     else:
         click.echo("\n".join(report.lines(ended, endpoint)))
-    explain_failure(ended)
-    code = report.exit_code(ended, endpoint)
-    if code == exits.NOTHING_TO_DO:
-        say("Nothing changed: this is what is released already.")
-    return code
+    say_why(ended, endpoint)
+    return report.exit_code(ended, endpoint)
 
 
-def explain_failure(ended: report.View) -> None:
-    """Why a run failed and what to do, on stderr; nothing if it did not."""
-    if ended["state"] != "FAILED":
-        return
-    task, error = report.failure(ended)
-    if error:
-        show_error(TunelineError.from_json(dict(error)))
-    where = f" {task['name']}" if task else ""
-    say(f"log: tuneline runs logs {ended['id']}{where}")
-    say(f"again from there: tuneline runs retry {ended['id']}")
+def say_why(ended: report.View, endpoint: report.View | None) -> None:
+    """What went wrong and what to do, or that nothing changed, on stderr; nothing if it released."""
+    id, code = ended["id"], report.exit_code(ended, endpoint)
+    if ended["state"] == "FAILED":
+        for task, error in report.failures(ended):
+            show_error(TunelineError.from_json({"message": f"Task {task} failed.", **error}))
+            if task:
+                say(f"log: {log_place(ended, task)}")
+        say(f"again, from there: tuneline runs retry {id}")
+    elif ended["state"] == "CANCELED":
+        say(f"Run {id} was canceled. Go on with it: `tuneline runs retry {id}`.")
+    elif code == exits.NOTHING_TO_DO:
+        release = ended["report"]["release"]["release"]
+        say(f"Nothing changed: the result is identical to {release}, so there is nothing to release.")
+    elif code == exits.GATE_REFUSED:
+        say("Nothing was released: the gate refused. What was live stays live.")
+    elif code == exits.FAILURE and endpoint is not None:
+        hint = "`tuneline status` shows the endpoint; its log is in the home's folder `endpoints`."
+        say(f"error: {endpoint['name']} did not take the release over: {endpoint['message']}\nhint: {hint}")
+
+
+def log_place(ended: report.View, task: str) -> str:
+    """Where a task's log is: its file if it is on this machine, else the command that shows it."""
+    attempts = next((found["attempts"] for found in ended["tasks"] if found["name"] == task), 0)
+    file = settings().runs / str(ended["id"]) / task / str(attempts) / "log.txt"
+    command = f"tuneline runs logs {ended['id']} {task}"
+    return f"{file}  ({command})" if file.is_file() else command

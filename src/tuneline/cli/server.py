@@ -1,30 +1,51 @@
 """`up`, `status`, `down`: this home's server and all it keeps running."""
 
 import time
+from typing import Any
 
 import click
+import psutil
 
-from tuneline.cli.output import json_option, print_json, print_table, say, server, settings
-from tuneline.client import find_server
-from tuneline.errors import TransientError, TunelineError
+from tuneline.cli.connect import server, settings
+from tuneline.cli.output import json_option, print_json, print_table, say, short_time
+from tuneline.client import ensure_server, find_server
+from tuneline.errors import TransientError
+from tuneline.settings import Settings
+
+GONE_S = 60.0
+"""How long a server may take to end: it lets open requests finish first."""
 
 
 @click.command()
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Exactly this one; default TUNELINE_PORT, or the next free one.",
+    help="Exactly this one (0: any free one); default TUNELINE_PORT, or the next free one.",
 )
+@click.option("-d", "--detach", is_flag=True, help="Start it in the background, if it is not running.")
 @click.option("--child", is_flag=True, hidden=True, help="Started by another command, in the background.")
-def up(port: int | None, child: bool) -> None:
-    """Start this home's server in the foreground: the API, the runner and the controller of endpoints."""
+def up(port: int | None, detach: bool, child: bool) -> None:
+    """Start this home's server: the API, the runner and the controller of endpoints. Ctrl-C stops it."""
+    chosen = settings()
+    if detach:
+        _detached(chosen, port)
+        return
     from tuneline.wiring import serve  # noqa: PLC0415 - the server's imports, for this command alone
 
-    serve(
-        settings(),
-        port,
-        None if child else lambda info: say(f"tuneline answers at {info.url}; Ctrl-C stops it."),
-    )
+    def ready(info: Any) -> None:
+        if not child:
+            say(f"tuneline answers at {info.url} for {chosen.home}; Ctrl-C stops it.")
+
+    serve(chosen, port, ready)
+
+
+def _detached(chosen: Settings, port: int | None) -> None:
+    if port is not None:
+        raise click.UsageError("--detach takes no --port: set TUNELINE_PORT instead.")
+    client, started = ensure_server(chosen)
+    with client:
+        say(f"{'Started' if started else 'It runs already:'} the server of {chosen.home}.")
+        click.echo(client.url)
 
 
 @click.command()
@@ -33,10 +54,10 @@ def status(as_json: bool) -> None:
     """What is running: the server, active runs, endpoints and what serves them."""
     client = find_server(settings())
     if client is None:
-        nothing: dict[str, object] = {"server": None, "runs": [], "endpoints": []}
-        print_json(nothing) if as_json else say(
-            f"No server is running for {settings().home}; `tuneline up` starts it."
-        )
+        body: dict[str, Any] = {"server": None, "runs": [], "endpoints": []}
+        if as_json:
+            print_json(body)
+        say(f"No server is running for {settings().home}; `tuneline up -d` starts it.")
         return
     with client:
         body = client.status()
@@ -44,23 +65,25 @@ def status(as_json: bool) -> None:
         print_json(body)
         return
     here = body["server"]
-    click.echo(
-        f"server     {here['url']}  pid {here['pid']}  home {here['home']}  since {here['started_at']}"
+    click.echo(f"server    {here['url']}  process {here['pid']}  version {here['version']}")
+    click.echo(f"home      {here['home']}")
+    click.echo(f"since     {short_time(here['started_at'])}")
+    rows = [[run["id"], run["project"], run["state"], short_time(run["created_at"])] for run in body["runs"]]
+    if rows:
+        click.echo()
+        print_table(["run", "project", "state", "created"], rows, "")
+    if body["endpoints"]:
+        click.echo()
+        columns = ["endpoint", "phase", "live", "url", "revisions", "message"]
+        print_table(columns, [_endpoint_row(found) for found in body["endpoints"]], "")
+
+
+def _endpoint_row(found: dict[str, Any]) -> list[object]:
+    revisions = " ".join(
+        f"{revision['release']}:{revision['state']}" for revision in found.get("revisions") or ()
     )
-    for run in body["runs"]:
-        click.echo(f"run        {run['id']}  {run['project']}  {run['state'].lower()}")
-    rows = [
-        [
-            found["name"],
-            found["phase"],
-            found["live"] or "-",
-            found["url"] or "-",
-            _processes(found),
-            found["message"],
-        ]
-        for found in body["endpoints"]
-    ]
-    print_table(["endpoint", "phase", "live", "url", "revisions", "message"], rows, "No endpoints yet.")
+    shown = (found["name"], found["phase"], found["live"], found["url"], revisions, found["message"])
+    return [value or "-" for value in shown]
 
 
 @click.command()
@@ -68,34 +91,45 @@ def status(as_json: bool) -> None:
     "--server",
     "only_server",
     is_flag=True,
-    help="Only the server: endpoints go on answering, tasks go on running.",
+    help="Only the server: endpoints go on answering, tasks go on, the next server takes them up.",
 )
 @json_option
 def down(only_server: bool, as_json: bool) -> None:
-    """Stop what `status` lists: the server and, unless --server, every router and runtime."""
+    """Stop what `status` lists: the server and, unless --server, every router and runtime.
+
+    A run that is under way goes on where it was when a server is up again.
+    """
     client = find_server(settings())
-    if client is None:
-        # Routers and runtimes outlive a killed server; a new one adopts them, so that it can stop them.
-        if only_server or not any(settings().endpoints.glob("*/holder.json")):
-            print_json({"stopped": []}) if as_json else say("Nothing is running.")
-            return
-        client = server()
+    if client is None and not only_server and any(settings().endpoints.glob("*/*")):
+        client = server(start=True)  # routers and runtimes outlive a killed server; a new one can stop them
+    stopped = [] if client is None else _stop(client, only_server)
+    if as_json:
+        print_json({"stopped": stopped})
+    elif not stopped:
+        say(f"Nothing is running for {settings().home}.")
+    for line in stopped if not as_json else ():
+        click.echo(f"stopped {line}")
+
+
+def _stop(client: Any, only_server: bool) -> list[str]:
     with client:
         before = client.status()
         client.shutdown(all=not only_server)
-        _wait_until_gone(before["server"]["pid"])
-    stopped = [f"server {before['server']['pid']}"]
+    _wait_until_gone(int(before["server"]["pid"]))
+    stopped = [f"server (process {before['server']['pid']})"]
     if not only_server:
         stopped += [
-            f"endpoint {found['name']}" for found in before["endpoints"] if found["phase"] != "stopped"
+            f"endpoint {found['name']}" + (f" ({found['live']})" if found["live"] else "")
+            for found in before["endpoints"]
+            if found["phase"] != "stopped"
         ]
-    print_json({"stopped": stopped}) if as_json else say("Stopped: " + ", ".join(stopped) + ".")
+    for run in before["runs"]:
+        say(f"Run {run['id']} of {run['project']} is not finished; it goes on when the server is up again.")
+    return stopped
 
 
-def _wait_until_gone(pid: int, seconds: float = 60.0) -> None:
-    import psutil  # noqa: PLC0415 - for this command alone
-
-    deadline = time.monotonic() + seconds
+def _wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + GONE_S
     while time.monotonic() < deadline:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
@@ -104,12 +138,5 @@ def _wait_until_gone(pid: int, seconds: float = 60.0) -> None:
             return
         time.sleep(0.02)
     raise TransientError(
-        f"The server (process {pid}) has not ended within {seconds:.0f} s.", hint=f"Look at it: `ps {pid}`."
+        f"The server (process {pid}) has not ended within {GONE_S:.0f} s.", hint=f"Look at it: `ps {pid}`."
     )
-
-
-def _processes(endpoint: dict[str, object]) -> str:
-    revisions = endpoint.get("revisions")
-    if not isinstance(revisions, list):
-        raise TunelineError("The server's answer has no revisions.")
-    return " ".join(f"{found['release']}:{found['state']}" for found in revisions)

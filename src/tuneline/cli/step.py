@@ -5,7 +5,7 @@ import sys
 import click
 
 
-@click.command()
+@click.command(hidden=True)
 @click.argument("name")
 @click.option("--executor-input", required=True, help="KFP's ExecutorInput, as JSON.")
 def step(name: str, executor_input: str) -> None:
