@@ -6,42 +6,15 @@ import click
 
 from tuneline.cli import exits
 from tuneline.cli.errors import show_error
+from tuneline.cli.loading import load_project, overrides_option, project_argument
 from tuneline.cli.output import json_option, print_json, say
-from tuneline.errors import ConflictError, SpecError
-from tuneline.plan.gate import check_rules
-from tuneline.plan.power import decidable
-from tuneline.spec.project import FILE, Loaded, apply, load
+from tuneline.errors import ConflictError, SpecError, TunelineError
+from tuneline.spec.project import FILE
 from tuneline.spec.scaffold import starter
 from tuneline.spec.schema import schema_text
 
-overrides_option = click.option(
-    "-p",
-    "--param",
-    "params",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one field, e.g. -p train.r=16.",
-)
-project_argument = click.argument("project", type=click.Path(path_type=Path), default=".")
-
-
-def load_project(path: Path, params: tuple[str, ...]) -> Loaded:
-    """The project with `-p` applied, and its gate's rules checked. Raises SpecError with every fault."""
-    overrides = {}
-    for text in params:
-        key, given, value = text.partition("=")
-        if not given:
-            raise click.UsageError(f"-p {text}: write KEY=VALUE, e.g. -p train.r=16")
-        overrides[key.strip()] = value
-    loaded = load(path)
-    if overrides:
-        loaded = apply(loaded, overrides)
-    faults = check_rules(loaded.project.value("gate"))
-    if faults:
-        raise SpecError(
-            f"The gate of {path} has rules that cannot be read.", hint="See docs/gate.md.", details=faults
-        )
-    return loaded
+USUAL_ROWS = 400
+"""Held-out rows that `check` assumes when nobody knows better: those of the starter's project."""
 
 
 @click.command()
@@ -50,11 +23,15 @@ def init(name: str) -> None:
     """Write NAME/tuneline.yaml: a commented project file that runs as it is."""
     folder = Path(name)
     file = folder / FILE
-    if file.exists():
-        raise ConflictError(f"{file} exists already.", hint="Choose another name, or edit that file.")
     text = starter(folder.resolve().name)
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as out:  # never over a file that is there
+            out.write(text)
+    except FileExistsError:
+        raise ConflictError(
+            f"{file} exists already.", hint="Choose another name, or edit that file."
+        ) from None
     click.echo(str(file))
     say(f"Next: `tuneline check {name}`, `tuneline data preview {name}`, `tuneline run {name}`.")
 
@@ -63,11 +40,18 @@ def init(name: str) -> None:
 @project_argument
 @overrides_option
 @click.option(
-    "--rows", type=click.IntRange(1), help="How many held-out rows the gate will have, if you know."
+    "--rows",
+    type=click.IntRange(1),
+    help="How many held-out rows the gate has; default: those of the project's last run.",
 )
 @json_option
 def check(project: Path, params: tuple[str, ...], rows: int | None, as_json: bool) -> None:
-    """Name every fault of PROJECT with its line, and say what its gate's rules can decide."""
+    """Name every fault of PROJECT with its line, and say what its gate's rules can decide.
+
+    Exit code 2 if there is a fault.
+    """
+    from tuneline.plan.power import decidable  # noqa: PLC0415 - numpy, which no other command here needs
+
     try:
         loaded = load_project(project, params)
     except SpecError as error:
@@ -76,16 +60,39 @@ def check(project: Path, params: tuple[str, ...], rows: int | None, as_json: boo
         else:
             show_error(error)
         raise click.exceptions.Exit(exits.USAGE) from error
-    held_out = rows or 400
+    held_out, how = (rows, "as given") if rows else last_held_out(loaded.project.name)
     said = decidable(loaded.project.value("gate"), held_out)
     if as_json:
-        print_json({"ok": True, "faults": [], "name": loaded.project.name, "rows": held_out, "gate": said})
+        body = {"ok": True, "faults": [], "name": loaded.project.name, "rows": held_out, "rows_from": how}
+        print_json(body | {"gate": said})
         return
     click.echo(f"{loaded.project.name}: no faults.")
+    if not loaded.project.gate:
+        click.echo("The gate is empty: every candidate passes it.")
+        return
+    click.echo(f"What the gate decides with {held_out} held-out rows ({how}):")
     for line in said:
         click.echo(f"  {line}")
-    if rows is None and said:
-        say(f"That is with {held_out} held-out rows; give yours with --rows (a run's report says them).")
+
+
+def last_held_out(name: str) -> tuple[int, str]:
+    """How many rows the last run of a project held out, and that it did; a guess if nobody can be asked."""
+    from tuneline.cli.connect import settings  # noqa: PLC0415 - httpx
+    from tuneline.client import find_server  # noqa: PLC0415
+
+    guess = USUAL_ROWS, "a guess: say yours with --rows, or run the project once"
+    try:
+        client = find_server(settings())
+        if client is None:
+            return guess
+        with client:
+            for run in client.runs(limit=5, project=name):
+                report = client.run(run["id"]).get("report") or {}
+                if (report.get("data") or {}).get("test"):
+                    return int(report["data"]["test"]), f"as in run {run['id']}"
+    except TunelineError:  # a check must not fail for want of a server
+        pass
+    return guess
 
 
 @click.group()

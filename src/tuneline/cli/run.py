@@ -9,8 +9,8 @@ from tuneline.cli import exits, report
 from tuneline.cli.connect import Link, server, settings
 from tuneline.cli.errors import show_error
 from tuneline.cli.following import follow, screen, wait_until_live
+from tuneline.cli.loading import load_project, overrides_option, project_argument
 from tuneline.cli.output import json_option, print_json, say
-from tuneline.cli.project import load_project, overrides_option, project_argument
 from tuneline.client import Client
 from tuneline.errors import TunelineError
 from tuneline.plan.compile import compile_project, input_name

@@ -1,0 +1,98 @@
+"""A project for a command: the file, `-p` and the gate's rules, with the faults of all three told at once."""
+
+import re
+from pathlib import Path
+
+import click
+import yaml
+
+from tuneline.errors import SpecError
+from tuneline.plan.rules import check_rules
+from tuneline.spec.project import FILE, Loaded, apply, load
+
+overrides_option = click.option(
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a field, e.g. -p train.r=16.",
+)
+project_argument = click.argument("project", type=click.Path(path_type=Path), default=".")
+
+
+def load_project(path: Path, params: tuple[str, ...]) -> Loaded:
+    """The project with `-p` applied, and its gate's rules read.
+
+    Raises: NotFoundError; SpecError with every fault in `details`; UsageError for a `-p` without `=`.
+    """
+    overrides = parsed_overrides(params)
+    try:
+        loaded = load(path)
+        loaded = apply(loaded, overrides) if overrides else loaded
+    except SpecError as error:
+        found = _written_rules(path) if "gate" not in overrides else []
+        raise _with(error.details or [error.message], _faults(found, None), error.hint) from error
+    rules = [(place, str(rule)) for place, rule in _placed(path, loaded)]
+    faults = _faults(rules, loaded.project.value("evaluate.slices"))
+    if faults:
+        raise _with([], faults, "docs/gate.md says what a rule may be.")
+    return loaded
+
+
+def parsed_overrides(params: tuple[str, ...]) -> dict[str, str]:
+    """`("train.r=16",)` as a mapping. Raises UsageError."""
+    overrides = {}
+    for text in params:
+        key, given, value = text.partition("=")
+        if not given or not key.strip():
+            raise click.UsageError(f"-p {text}: write KEY=VALUE, e.g. -p train.r=16.")
+        overrides[key.strip()] = value
+    return overrides
+
+
+def _with(faults: list[str], more: list[str], hint: str) -> SpecError:
+    every = sorted([*faults, *more], key=_line)
+    count = "a fault" if len(every) == 1 else f"{len(every)} faults"
+    return SpecError(f"The project has {count}; nothing ran.", hint=hint, details=every)
+
+
+def _line(fault: str) -> int:
+    found = re.match(r"[^:]*:(\d+):", fault)
+    return int(found.group(1)) if found else 0
+
+
+def _faults(rules: list[tuple[str, str]], slices: list[str] | None) -> list[str]:
+    """One line a fault of `(place, rule)`s, each with its place."""
+    found = []
+    for place, rule in rules:
+        for fault in check_rules([rule], slices):
+            found.append(f"{place}{fault.removeprefix('gate[1] ')}")
+    return found
+
+
+def _placed(path: Path, loaded: Loaded) -> list[tuple[str, str]]:
+    rules = [str(rule) for rule in loaded.project.value("gate")]
+    written = _written_rules(path)
+    if [rule for _, rule in written] == rules:
+        return written
+    return [("-p gate: " if "gate" in loaded.overrides else "gate: ", rule) for rule in rules]
+
+
+def _written_rules(path: Path) -> list[tuple[str, str]]:
+    """The rules of a project file, each with `file:line: gate: `, as far as it can be read."""
+    file = path / FILE if path.is_dir() else path
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return []
+    if not isinstance(root, yaml.MappingNode):
+        return []
+    for key, value in root.value:
+        if key.value == "gate" and isinstance(value, yaml.SequenceNode):
+            return [
+                (f"{file.name}:{node.start_mark.line + 1}: gate: ", node.value)
+                for node in value.value
+                if isinstance(node, yaml.ScalarNode) and node.value.strip()
+            ]
+    return []
