@@ -12,6 +12,7 @@ found and killed on Linux (the shim adopts orphans); elsewhere those that stay i
 """
 
 import atexit
+import ctypes
 import importlib
 import json
 import os
@@ -53,7 +54,6 @@ class Shim:
         self.child = os.fork()
         if self.child == 0:
             self._become_task()
-        _adopt_orphans()
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGALRM, self._time_up)
         if self.task["timeout_s"]:
@@ -138,8 +138,6 @@ def _say(text: str) -> None:
 def _adopt_orphans() -> None:
     """Make processes whose parent ended children of this one."""
     if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415 - here the task runs already, so its 2 ms cost nobody anything
-
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -204,6 +202,7 @@ def main(folder: str) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     with open(os.path.join(folder, "task.json"), encoding="utf-8") as file:
         shim = Shim(folder, json.load(file))
+    _adopt_orphans()  # before the task starts: it may orphan one in its first millisecond
     if os.read(0, 1) != b"g":
         return 1
     null = os.open(os.devnull, os.O_RDONLY)

@@ -1,0 +1,68 @@
+"""A runner in its thread, over a log in memory. Real processes all the way down."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.execute.doubles import IMAGES, EventLog
+
+from tuneline.execute.runner import Runner
+from tuneline.settings import Settings
+
+MakeRunner = Callable[..., Runner]
+
+
+@pytest.fixture
+def log() -> EventLog:
+    """An event log."""
+    return EventLog()
+
+
+@pytest.fixture
+def env() -> Mapping[str, str]:
+    """The server's environment: `noop_step` can be imported in it."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+
+
+@pytest.fixture
+def make_runner(tmp_path: Path, log: EventLog, env: Mapping[str, str]) -> Iterator[MakeRunner]:
+    """Makes started runners; at the end none of their processes may be left."""
+    made: list[Runner] = []
+
+    def make(**changes: Any) -> Runner:
+        settings = Settings(home=tmp_path, task_slots=changes.pop("slots", 4))
+        found = Runner(log, log, log, settings, **{"env": env, "images": IMAGES, **changes})
+        made.append(found)
+        found.start_thread()
+        return found
+
+    yield make
+    for runner in made:
+        runner.stop()
+    left = {process: " ".join(process.as_dict()["cmdline"] or ()) for process in processes_in(tmp_path)}
+    for process in left:
+        process.kill()
+    assert not left
+
+
+@pytest.fixture
+def runner(make_runner: MakeRunner) -> Runner:
+    """A started runner with four slots."""
+    return make_runner()
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Processes that work in `folder` or have it in their command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if any(str(folder) in word for word in [process.cwd(), *process.cmdline()]):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
