@@ -59,7 +59,12 @@ def ensure_server(settings: Settings) -> tuple[Client, bool]:
     while time.monotonic() < deadline:
         client = find_server(settings)
         if client is not None:
-            return client, client.healthz().get("pid") == child.pid
+            mine = client.healthz().get("pid") == child.pid
+            if mine:
+                child.returncode = 0  # it outlives us by intent, which Popen would warn of
+            else:
+                child.wait(START_S)  # it finds the other one and ends
+            return client, mine
         if child.poll() is not None:
             client = find_server(settings)  # another command may have started one in the same moment
             if client is not None:

@@ -43,6 +43,12 @@ class Holders:
             db.execute(insert(holders).values(name=name, **vars(mine)))
         return None
 
+    def holder(self, name: str) -> Holder | None:
+        """Who took `name` last and has not let go of it; None if nobody."""
+        with self._store.read() as db:
+            row = db.execute(select(holders).where(holders.c.name == name)).mappings().first()
+        return None if row is None else Holder(row["host"], row["pid"], row["pid_started"], row["since"])
+
     def release(self, name: str, mine: Holder) -> None:
         """Let go of `name`, if it is still mine."""
         with self._store.write() as db:

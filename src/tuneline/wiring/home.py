@@ -50,10 +50,11 @@ def hold_home(record: Record, settings: Settings, locked: bool, now: float, stac
     does."""
     name = f"home {settings.home}"
     mine = Holder(socket.gethostname(), os.getpid(), psutil.Process().create_time(), now)
-    other = record.holders.take(name, mine, alive if locked else lambda _: True)
-    if other is not None:
+    other = record.holders.take(name, mine, alive) if locked else record.holders.holder(name)
+    if other is not None or not locked:
+        who = f"process {other.pid} on {other.host}" if other else "another process"
         raise ConflictError(
-            f"The home {settings.home} already has a server: process {other.pid} on {other.host}.",
+            f"The home {settings.home} already has a server: {who}.",
             hint="`tuneline status` shows it, `tuneline down` stops it; another TUNELINE_HOME has its own.",
         )
     stack.callback(record.holders.release, name, mine)
@@ -61,11 +62,13 @@ def hold_home(record: Record, settings: Settings, locked: bool, now: float, stac
 
 def alive(holder: Holder) -> bool:
     """Whether that very process lives on this host. One on another host has lost the home's lock, so it does
-    not."""
+    not; nor does one that was killed and is not yet reaped, as in a container without an init."""
     if holder.host != socket.gethostname():
         return False
     try:
-        return abs(psutil.Process(holder.pid).create_time() - holder.pid_started) < 2.0
+        process = psutil.Process(holder.pid)
+        same = abs(process.create_time() - holder.pid_started) < 2.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

@@ -93,6 +93,7 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
         "version": info.version,
     }
     write_json(settings.home / FILE, body)
+    (settings.home / ERROR_FILE).unlink(missing_ok=True)
     stack.callback((settings.home / FILE).unlink, missing_ok=True)
     http.run(platform, listening, (lambda: ready(info)) if ready else None)
 
