@@ -1,6 +1,7 @@
 """The two steps that talk to the server, over HTTP to a real one with a real record."""
 
 import json
+import os
 import socket
 import threading
 
@@ -11,6 +12,7 @@ from tuneline.actions import Platform
 from tuneline.actions.ports import Server
 from tuneline.execute.files import digest_path
 from tuneline.record.record import Record
+from tuneline.steps import asking
 from tuneline.steps.main import main
 from tuneline.web import create_app
 
@@ -172,8 +174,23 @@ def test_without_a_server_what_is_live_is_unknown_and_a_package_waits(tmp_path):
 
 
 def test_a_server_that_does_not_answer_may_be_asked_again(tmp_path, monkeypatch):
-    free = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setenv("TUNELINE_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
-    free.close()
+    monkeypatch.setenv("TUNELINE_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("TUNELINE_HOME", str(tmp_path))
+    monkeypatch.setattr(asking.asked, "__defaults__", (0.1, lambda seconds: None))
     code, error, _ = live(tmp_path / "live")
     assert (code, error["code"], error["retry"]) == (1, "network", True)
+
+
+def test_a_server_that_comes_back_at_another_port_is_found(server, tmp_path):
+    where = {"url": os.environ["TUNELINE_URL"], "home": str(tmp_path)}
+    env = {"TUNELINE_URL": f"http://127.0.0.1:{free_port()}", "TUNELINE_HOME": str(tmp_path)}
+
+    def server_starts(seconds):
+        (tmp_path / "server.json").write_text(json.dumps(where))
+
+    assert asking.asked(env, lambda client: client.healthz(), sleep=server_starts)["home"] == str(tmp_path)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]

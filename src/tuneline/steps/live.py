@@ -5,12 +5,11 @@ clusters) nobody knows what is live: the digest then says so, and rules that nee
 """
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tuneline.client import Client
 from tuneline.errors import ModelError, NotFoundError, SettingError
+from tuneline.steps.asking import asked
 from tuneline.steps.gate import UNKNOWN
 from tuneline.steps.io import Step
 
@@ -19,26 +18,23 @@ NO_SERVER = "no server: TUNELINE_URL is unset"
 
 def run(step: Step) -> None:
     """Parameters: model, endpoint, init_adapter. Puts out release and digest (may be ""), package, init."""
-    with ExitStack() as stack:
-        url = os.environ.get("TUNELINE_URL", "")
-        client = stack.enter_context(Client(url)) if url else None
-        found = _live(step, client)
-        init = _init(str(step.parameters.get("init_adapter", "")), client)
+    found = _live(step)
+    init = _init(str(step.parameters.get("init_adapter", "")))
     step.set("release", found["release"] or "")
     step.set("digest", found["digest"] or "")
     _put_out(step, "package", Path(found["package"]) if found["package"] else None)
     _put_out(step, "init", init)
 
 
-def _live(step: Step, client: Client | None) -> dict[str, Any]:
+def _live(step: Step) -> dict[str, Any]:
     """`{"release", "digest", "package"}`, nulls if nothing is live."""
-    if client is None:
+    if not os.environ.get("TUNELINE_URL"):
         step.note(f"{NO_SERVER}; the gate's rules that compare with the live release will refuse")
         step.describe("package", {"unknown": NO_SERVER})
         return {"release": None, "digest": UNKNOWN + NO_SERVER, "package": None}
     endpoint = str(step.parameters["endpoint"])
     try:
-        found = client.live(endpoint)
+        found = asked(os.environ, lambda client: client.live(endpoint))
     except NotFoundError:  # the first release makes the endpoint
         return {"release": None, "digest": None, "package": None}
     if found["release"]:
@@ -58,7 +54,7 @@ def _put_out(step: Step, output: str, path: Path | None) -> None:
         )
 
 
-def _init(wanted: str, client: Client | None) -> Path | None:
+def _init(wanted: str) -> Path | None:
     """The folder of the adapter to go on from. `wanted`: "", a release `model@version`, or a folder."""
     if not wanted:
         return None
@@ -69,12 +65,12 @@ def _init(wanted: str, client: Client | None) -> Path | None:
                 f"`train.init_adapter` is `{wanted}`, which is neither a folder nor a release.",
                 hint="Give a folder with adapter_config.json, or a release such as movie-reviews@1.0.0.",
             )
-        if client is None:
+        if not os.environ.get("TUNELINE_URL"):
             raise SettingError(
                 f"`train.init_adapter` is the release `{wanted}`, and there is no server to ask for it.",
                 hint="Set TUNELINE_URL, or give the adapter's folder.",
             )
-        folder = Path(client.release(wanted)["package"]["uri"])
+        folder = Path(asked(os.environ, lambda client: client.release(wanted))["package"]["uri"])
     found = next((p for p in (folder / "adapter", folder) if (p / "tuneline.json").is_file()), None)
     found = found or next(
         (p for p in (folder / "adapter", folder) if (p / "adapter_config.json").is_file()), None

@@ -7,8 +7,8 @@ import json
 import os
 from typing import Any
 
-from tuneline.client import Client
 from tuneline.execute.files import digest_path
+from tuneline.steps.asking import asked
 from tuneline.steps.gate import UNKNOWN
 from tuneline.steps.io import Step
 
@@ -18,14 +18,13 @@ def run(step: Step) -> None:
 
     Raises: ConflictError if another release went live since the gate compared with the live one.
     """
-    url = os.environ.get("TUNELINE_URL", "")
-    if not url:
+    if not os.environ.get("TUNELINE_URL"):
         reason = "no server: TUNELINE_URL is unset; the package waits to be imported"
         _put_out(step, {"release": "", "state": "candidate", "reason": reason})
         step.note(f"{reason}: {step.inputs['package']}")
         return
-    with Client(url) as client:
-        answer = client.propose(body(step, os.environ.get("TUNELINE_RUN_ID", "")))
+    proposal = body(step, os.environ.get("TUNELINE_RUN_ID", ""))
+    answer = asked(os.environ, lambda client: client.propose(proposal))
     _put_out(step, answer)
     step.note(f"{answer['release']}: {answer['state']} ({answer['reason']})")
 
