@@ -132,8 +132,8 @@ POLICY = RetryPolicy(retries=2, backoff_s=1.0, factor=3.0, max_s=5.0)
         (TaskState(), {"retry": False}, False, None),
         (TaskState(), {}, False, None),
         (TaskState(failures=2), {}, True, 100.0),  # a lost attempt uses up no retry
-        (TaskState(lost=2), {}, True, 100.0),
-        (TaskState(lost=3), {}, True, 100.5),
+        (TaskState(lost=9), {}, True, 100.0),
+        (TaskState(lost=10), {}, True, 101.0),
         (TaskState(lost=99), {}, True, 110.0),
         (TaskState(lost=LOST_LIMIT), {}, True, None),
     ],

@@ -1,4 +1,4 @@
-"""Whether and when a task is tried again after an attempt ended badly. Pure; `execute` writes the answer down."""
+"""Whether and when a task is tried again after an attempt ended badly. Pure; `execute` writes it down."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from tuneline_ir import RetryPolicy
 
 LOST_LIMIT = 100
 """Attempts of one task that may be lost; more is no accident."""
-LOST_FREE = 3
+LOST_FREE = 10
 """Lost attempts that are made again at once; later ones wait a little, and longer each time."""
 
 
@@ -23,7 +23,7 @@ def after_failure(
     if lost:
         lost_before = task.lost
         late = max(0, lost_before + 1 - LOST_FREE)
-        return now + min(0.5 * late, 10.0) if lost_before < LOST_LIMIT else None
+        return now + min(1.0 * late, 10.0) if lost_before < LOST_LIMIT else None
     if not error.get("retry") or task.failures >= policy.retries:
         return None
     wait_s = min(policy.backoff_s, policy.max_s)

@@ -1,0 +1,49 @@
+"""A server's part that matters here: a runner over an event log in a file, until the run has ended.
+
+`python -m tests.execute.serving HOME`. Killed at any time and started again, it goes on.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.execute.doubles import EventLog, FunctionImage, pipeline
+
+from tuneline.execute.images import Program
+from tuneline.execute.runner import Runner
+from tuneline.settings import Settings
+from tuneline.types import RunId
+
+
+class CountingImage(FunctionImage):
+    """Runs `counting_step.main`."""
+
+    def program(self, command: Any) -> Program:
+        return Program(entry="counting_step:main", args=tuple(command))
+
+
+def line() -> dict[str, Any]:
+    """Four tasks, two of them beside each other."""
+
+    def task(**read: str) -> dict[str, Any]:
+        reads = {name: (name, "f") for name in read}
+        return {"image": "counting", "command": ["{{$}}"], "read": reads, "made": ["f"], "cached": True}
+
+    return pipeline({"a": task(), "b": task(a=""), "c": task(a=""), "d": task(b="", c="")})
+
+
+def main(home: Path) -> int:
+    log = EventLog(home / "events.jsonl")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    images = {"counting": CountingImage()}
+    runner = Runner(log, log, log, Settings(home=home), env=env, images=images)
+    runner.start_thread()
+    runner.start(RunId("r1"), line(), {}, log.lease("r1"))
+    ended = runner.wait(60)
+    runner.stop()
+    return 0 if ended else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
