@@ -24,6 +24,8 @@ class Choice:
     ids: list[int]
     echo: str
     sampling: Sampling
+    token_ids: bool = False
+    """Whether the ids are wanted with the text."""
 
 
 class Answering:
@@ -40,10 +42,14 @@ class Answering:
         """
         made = []
         for text, ids in await self._prompts(ask):
-            sampling = replace(ask.sampling, max_tokens=self._room(len(ids), ask.max_tokens))
+            room = self._room(len(ids), ask.max_tokens)
+            whole = not ask.stream and (ask.token_ids or ask.sampling.logprobs is not None)
+            sampling = replace(ask.sampling, max_tokens=room, whole=whole)
             for copy in range(ask.n):
                 seed = None if sampling.seed is None else sampling.seed + copy
-                made.append(Choice(ids, text if ask.echo else "", replace(sampling, seed=seed)))
+                made.append(
+                    Choice(ids, text if ask.echo else "", replace(sampling, seed=seed), ask.token_ids)
+                )
         return made
 
     async def stream(self, choices: list[Choice]) -> AsyncGenerator[tuple[int, Piece]]:
@@ -88,8 +94,8 @@ class Answering:
         async with aclosing(self.stream(choices)) as stream:
             async for place, piece in stream:
                 pieces[place].append(piece)
-        answers = [_answer(found, choice.sampling) for found, choice in zip(pieces, choices, strict=True)]
-        return answers, usage(choices, sum(len(piece.ids) for found in pieces for piece in found))
+        answers = [_answer(found, choice) for found, choice in zip(pieces, choices, strict=True)]
+        return answers, usage(choices, sum(piece.count for found in pieces for piece in found))
 
     async def _one(self, choice: Choice) -> AsyncGenerator[Piece]:
         sequence = self.metrics.arrived(len(choice.ids))
@@ -103,7 +109,7 @@ class Answering:
         try:
             async with aclosing(self.engine.generate(choice.ids, choice.sampling)) as pieces:
                 async for piece in pieces:
-                    self.metrics.produced(sequence, len(piece.ids))
+                    self.metrics.produced(sequence, piece.count)
                     reason = piece.finish or reason
                     yield piece
         except TunelineError:
@@ -146,9 +152,10 @@ def usage(choices: list[Choice], completion: int) -> Usage:
     return Usage(sum(prompts.values()), completion)
 
 
-def _answer(pieces: list[Piece], sampling: Sampling) -> Answer:
+def _answer(pieces: list[Piece], choice: Choice) -> Answer:
     logprobs: tuple[TokenLogprob, ...] = tuple(token for piece in pieces for token in piece.logprobs)
     finish = next((piece.finish for piece in reversed(pieces) if piece.finish), "stop")
-    return Answer(
-        "".join(piece.text for piece in pieces), finish, None if sampling.logprobs is None else logprobs
-    )
+    ids = tuple(token for piece in pieces for token in piece.ids) if choice.token_ids else None
+    text = "".join(piece.text for piece in pieces)
+    wanted = None if choice.sampling.logprobs is None else logprobs
+    return Answer(text, finish, wanted, ids, tuple(choice.ids))

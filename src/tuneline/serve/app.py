@@ -218,12 +218,12 @@ async def _events(
     stream: AsyncGenerator[Any],
 ) -> AsyncGenerator[bytes]:
     """The body of a stream that has begun."""
-    wants, tokens = ask.sampling.logprobs is not None, len(first[1].ids)
+    wants, tokens = ask.sampling.logprobs is not None, first[1].count
     async with aclosing(stream):
         yield b"".join(shape.start(place) for place in range(len(choices))) + shape.piece(*first, wants)
         try:
             async for place, piece in stream:
-                tokens += len(piece.ids)
+                tokens += piece.count
                 if event := shape.piece(place, piece, wants):
                     yield event
         except TunelineError as error:

@@ -33,7 +33,8 @@ class Reply:
     chat_ids: tuple[int, ...]
     """Of the conversation, as /v1/chat/completions reads it."""
     answer: tuple[int, ...]
-    logprobs: tuple[float, ...]
+    logprobs: tuple[float | None, ...]
+    """Nat, one a token; None where the runtime reports none, for a token that ends inside a character."""
 
 
 def ask_all(url: str, questions: Sequence[Question], parallel: int = 8) -> list[Reply]:
@@ -48,10 +49,31 @@ def ask_all(url: str, questions: Sequence[Question], parallel: int = 8) -> list[
 
 def _ask(client: httpx.Client, question: Question) -> Reply:
     chat = _post(client, "/tokenize", {"messages": list(question.messages)})["tokens"]
-    ids = _post(client, "/tokenize", {"prompt": question.prompt})["tokens"] if question.prompt else chat
-    body = {"prompt": ids, "max_tokens": question.max_tokens, "temperature": 0, "logprobs": 0}
-    found = _post(client, "/v1/completions", body)["choices"][0]["logprobs"]
-    return Reply(tuple(ids), tuple(chat), tuple(found["token_ids"]), tuple(found["token_logprobs"]))
+    body = {"prompt": question.prompt or chat, "max_tokens": question.max_tokens, "temperature": 0}
+    found = _post(client, "/v1/completions", {**body, "logprobs": 0, "return_token_ids": True})["choices"][0]
+    said = zip(found["logprobs"]["token_ids"], found["logprobs"]["token_logprobs"], strict=True)
+    answer = tuple(found["token_ids"])
+    return Reply(tuple(found["prompt_token_ids"]), tuple(chat), answer, aligned(answer, list(said)))
+
+
+def aligned(answer: Sequence[int], said: Sequence[tuple[int, float]]) -> tuple[float | None, ...]:
+    """The log-probability of each token of `answer`; the pairs (id, log-probability) may leave some out.
+
+    Where it cannot be told which of two equal tokens was left out, neither has one: read from both ends, they part.
+    """
+    forward = _greedily(answer, said)
+    backward = _greedily(answer[::-1], said[::-1])[::-1]
+    return tuple(one if one == other else None for one, other in zip(forward, backward, strict=True))
+
+
+def _greedily(answer: Sequence[int], said: Sequence[tuple[int, float]]) -> list[float | None]:
+    found: list[float | None] = []
+    at = 0
+    for token in answer:
+        here = at < len(said) and said[at][0] == token
+        found.append(said[at][1] if here else None)
+        at += here
+    return found
 
 
 def _post(client: httpx.Client, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,9 @@ class Sampling:
     ignore_eos: bool = False
     json_schema: str = ""
     """A JSON Schema as text that the answer must follow; empty for none."""
+    whole: bool = False
+    """Whether one piece at the end will do. llama.cpp then reports every token's id; a stream leaves out
+    those that end inside a character."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ class Piece:
 
     text: str = ""
     ids: tuple[int, ...] = ()
+    count: int = 0
+    """Tokens it took: as many as ids, or more where an engine does not report them all."""
     logprobs: tuple[TokenLogprob, ...] = ()
+    """In order; llama.cpp reports none for a token that ends inside a character."""
     finish: str = ""
     """"" while it goes on, then `stop` (end of text or a stop string) or `length`."""
 

@@ -99,7 +99,10 @@ class LlamaCpp:
 
     async def generate(self, ids: list[int], sampling: Sampling) -> AsyncGenerator[Piece]:
         """The answer, piece by piece; llama.cpp itself holds back what may become a stop string."""
-        body = completion_body(ids, sampling)
+        body, counted = completion_body(ids, sampling), 0
+        if sampling.whole:
+            yield read_piece(await self._post("/completion", body), sampling.logprobs or 0, 0)
+            return
         try:
             async with self._client.stream("POST", "/completion", json=body) as answer:
                 if answer.status_code != 200:
@@ -107,7 +110,9 @@ class LlamaCpp:
                     raise _refusal(answer)
                 async for line in answer.aiter_lines():
                     if line.startswith("data: "):
-                        yield read_piece(json.loads(line[6:]), sampling.logprobs or 0)
+                        event = json.loads(line[6:])
+                        yield read_piece(event, sampling.logprobs or 0, counted)
+                        counted = event.get("tokens_predicted", counted)
                     elif line.startswith("error: "):
                         raise TransientError(f"llama.cpp stopped: {line[7:]}", hint="Ask again.")
         except httpx.TransportError as error:
@@ -162,7 +167,7 @@ def completion_body(ids: list[int], sampling: Sampling) -> dict[str, Any]:
         "stop": list(sampling.stop),
         "ignore_eos": sampling.ignore_eos,
         "cache_prompt": not repeatable,  # cached prompts are summed in another order: other last bits
-        "stream": True,
+        "stream": not sampling.whole,
         "return_tokens": True,
     }
     if sampling.logprobs is not None:
@@ -172,11 +177,15 @@ def completion_body(ids: list[int], sampling: Sampling) -> dict[str, Any]:
     return body
 
 
-def read_piece(body: dict[str, Any], alternatives: int) -> Piece:
-    """One event of llama.cpp's stream, with so many alternatives to each token."""
+def read_piece(body: dict[str, Any], alternatives: int, counted: int) -> Piece:
+    """One event of llama.cpp's stream, or its whole answer, with so many alternatives to each token.
+
+    `counted`: tokens that the events before it told of.
+    """
     finish = _FINISH.get(body.get("stop_type", ""), "stop") if body.get("stop") else ""
     logprobs = tuple(_logprob(entry, alternatives) for entry in body.get("completion_probabilities", ()))
-    return Piece(body.get("content", ""), tuple(body.get("tokens", ())), logprobs, finish)
+    count = body.get("tokens_predicted", counted) - counted
+    return Piece(body.get("content", ""), tuple(body.get("tokens", ())), count, logprobs, finish)
 
 
 def _logprob(entry: dict[str, Any], alternatives: int) -> TokenLogprob:

@@ -39,6 +39,8 @@ class Ask:
     stream: bool = False
     include_usage: bool = False
     echo: bool = False
+    token_ids: bool = False
+    """vLLM's `return_token_ids`: the ids of prompt and answer beside the text."""
 
 
 def error_body(
@@ -88,6 +90,7 @@ def parse_chat(body: Mapping[str, Any]) -> Ask:
         n=_whole(body, "n", 1, 1, 128),
         stream=bool(body.get("stream")),
         include_usage=_include_usage(body),
+        token_ids=bool(body.get("return_token_ids")),
     )
 
 
@@ -111,6 +114,7 @@ def parse_completion(body: Mapping[str, Any]) -> Ask:
         stream=bool(body.get("stream")),
         include_usage=_include_usage(body),
         echo=echo,
+        token_ids=bool(body.get("return_token_ids")),
     )
 
 

@@ -39,8 +39,8 @@ class Compared:
     prompt_ids_served: tuple[int, ...]
     answer: tuple[int, ...]
     """The runtime's tokens."""
-    logprobs_served: tuple[float, ...]
-    """Nat, one a token of the answer."""
+    logprobs_served: tuple[float | None, ...]
+    """Nat, one a token of the answer; None where the runtime reports none."""
     logprobs_trained: tuple[float, ...]
     """The trainer's, of the same tokens."""
     best_trained: tuple[int, ...]
@@ -113,7 +113,10 @@ def prove(
 ) -> Proof:
     """The proof of a comparison. `faults` are what was found wrong before any prompt was asked."""
     differences = [
-        abs(a - b) for row in rows for a, b in zip(row.logprobs_served, row.logprobs_trained, strict=True)
+        abs(served - trained)
+        for row in rows
+        for served, trained in zip(row.logprobs_served, row.logprobs_trained, strict=True)
+        if served is not None
     ]
     decided = [row for row in rows if is_decided(row, bounds.decided_margin)]
     proof = Proof(

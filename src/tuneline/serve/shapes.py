@@ -34,6 +34,9 @@ class Answer:
     text: str
     finish: str
     logprobs: tuple[TokenLogprob, ...] | None
+    ids: tuple[int, ...] | None = None
+    """The answer's token ids, if they were asked for."""
+    prompt_ids: tuple[int, ...] = ()
 
 
 class Shape(Protocol):
@@ -72,10 +75,12 @@ class Chat:
                 "message": {"role": "assistant", "content": answer.text, "refusal": None},
                 "logprobs": None if answer.logprobs is None else _chat_logprobs(answer.logprobs),
                 "finish_reason": answer.finish,
+                **({} if answer.ids is None else {"token_ids": answer.ids}),
             }
             for place, answer in enumerate(answers)
         ]
-        return {**self._head("chat.completion"), "choices": choices, "usage": usage.to_json()}
+        body = {**self._head("chat.completion"), "choices": choices, "usage": usage.to_json()}
+        return body if answers[0].ids is None else {**body, "prompt_token_ids": answers[0].prompt_ids}
 
     def start(self, choice: int) -> bytes:
         """The delta with the role."""
@@ -121,6 +126,11 @@ class Completion:
                 "text": self.echoes[place] + answer.text,
                 "logprobs": None if answer.logprobs is None else _completion_logprobs(answer.logprobs),
                 "finish_reason": answer.finish,
+                **(
+                    {}
+                    if answer.ids is None
+                    else {"token_ids": answer.ids, "prompt_token_ids": answer.prompt_ids}
+                ),
             }
             for place, answer in enumerate(answers)
         ]

@@ -78,12 +78,12 @@ class Transformers:
             token = await self._turn(answer.step)
             logprobs = () if sampling.logprobs is None else (token,)
             if token.id in self._ends and not sampling.ignore_eos:
-                yield Piece(text.rest(), (token.id,), logprobs, "stop")
+                yield Piece(text.rest(), (token.id,), 1, logprobs, "stop")
                 return
             part = text.add(token.id)
             last = place + 1 == sampling.max_tokens
             finish = "stop" if text.stopped else "length" if last else ""
-            yield Piece(part + text.rest() if last else part, (token.id,), logprobs, finish)
+            yield Piece(part + text.rest() if last else part, (token.id,), 1, logprobs, finish)
             if finish:
                 return
 

@@ -70,7 +70,7 @@ def make_served(subject: Subject) -> None:
         return
     if trained["method"] != "lora":
         raise ModelError(
-            "All of the model was trained (train.method: full); llama.cpp here serves a base with an adapter.",
+            "All of the model was trained (train.method: full); llama.cpp serves a base with an adapter.",
             hint="Set deploy.runtime: transformers, or train.method: lora.",
         )
     gguf_adapter.convert(
