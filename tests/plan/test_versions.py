@@ -4,7 +4,7 @@ import semver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneline.plan.versions import FIRST, next_version
+from tuneline.plan.versions import FIRST, data_definition, next_version
 
 FIRST_MANIFEST = {
     "base": {"name": "gemma-3-270m", "file_sha256": "f0", "quantization": "Q4_K_M", "source": "pypi"},
@@ -15,6 +15,7 @@ FIRST_MANIFEST = {
     "recipe": {"r": 8, "seed": 42},
     "recipe_digest": "p0",
     "data_digest": "d0",
+    "data": {"data_limit": 768, "data_where": "a"},
     "rows_digest": "w0",
 }
 MAJOR = {
@@ -27,9 +28,9 @@ MAJOR = {
 MINOR = {
     "recipe": {"recipe": {"r": 16, "seed": 42}, "recipe_digest": "p1"},
     "method": {"method": "full"},
-    "data": {"data_digest": "d1"},
+    "data": {"data": {"data_limit": 768, "data_where": "b"}, "data_digest": "d1"},
 }
-PATCH = {"rows": {"rows_digest": "w1"}}
+PATCH = {"rows": {"rows_digest": "w1", "data_digest": "d1"}, "held-out rows": {"data_digest": "d2"}}
 CHANGES = MAJOR | MINOR | PATCH
 
 
@@ -57,8 +58,10 @@ def test_another_template_base_or_label_set_is_a_major():
 
 def test_another_recipe_or_data_is_a_minor_and_the_reason_names_the_values():
     assert after("recipe") == ("1.3.0", "minor since 1.2.3: the recipe (r 8 to 16) changed")
-    assert after("data") == ("1.3.0", "minor since 1.2.3: the data changed")
-    assert after("data", "recipe")[1] == "minor since 1.2.3: the data and the recipe (r 8 to 16) changed"
+    assert after("data") == ("1.3.0", "minor since 1.2.3: the data (where) changed")
+    assert (
+        after("data", "recipe")[1] == "minor since 1.2.3: the data (where) and the recipe (r 8 to 16) changed"
+    )
     assert after("method")[1] == "minor since 1.2.3: the recipe (method lora to full) changed"
 
 
@@ -76,6 +79,24 @@ def test_where_a_base_came_from_and_the_order_of_labels_change_nothing():
         "labels": ["positive", "negative"],
     }
     assert next_version([("1.0.0", FIRST_MANIFEST)], moved)[0] == "1.0.1"
+
+
+def test_rows_of_data_that_nobody_knows_the_definition_of_count_as_fresh():
+    unknown = manifest("data") | {"data": {}}
+    assert next_version([("1.0.0", FIRST_MANIFEST)], unknown)[0] == "1.0.1"
+
+
+def test_the_data_a_run_asked_for_is_its_inputs_with_the_values_given():
+    inputs = {
+        "data_limit": {"defaultValue": 768},
+        "data_where": {"defaultValue": ""},
+        "data_sha256": {"defaultValue": "x"},
+        "data_prompt": {"defaultValue": "p"},
+        "train_r": {"defaultValue": 8},
+    }
+    ir = {"root": {"inputDefinitions": {"parameters": inputs}}}
+    assert data_definition(ir, {"data_limit": 10, "train_r": 16}) == {"data_limit": 10, "data_where": ""}
+    assert data_definition({}, {}) == {}
 
 
 def test_versions_are_compared_as_numbers():

@@ -137,6 +137,7 @@ CREATE TABLE releases (
         proof TEXT,
         report TEXT,
         deploy TEXT,
+        data TEXT,
         run TEXT NOT NULL,
         project_digest TEXT NOT NULL,
         created_at DOUBLE PRECISION NOT NULL,

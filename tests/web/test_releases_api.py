@@ -136,3 +136,22 @@ def test_a_wrong_time_name_or_release_is_a_clear_error(client, offer):
         client.endpoint("review")
     with pytest.raises(NotFoundError, match=r"no release 9\.9\.9"):
         client.release("reviews@9.9.9")
+
+
+def test_other_data_asked_for_is_a_minor_and_fresh_rows_of_the_same_data_are_a_patch(
+    client, platform, offer, ir
+):
+    root = {**ir["root"], "inputDefinitions": {"parameters": {"data_limit": LIMIT}}}
+    done = []
+    for rows, parameters in (("one", {}), ("two", {}), ("three", {"data_limit": 1000})):
+        run = client.submit({**ir, "root": root}, parameters, {"name": rows, "digest": f"sha256:{rows}"})[
+            "id"
+        ]
+        done.append(client.propose(offer(rows, run=run)))
+        assert client.release(done[-1]["release"])["project_digest"] == f"sha256:{rows}"
+    assert [item["release"] for item in done] == ["reviews@1.0.0", "reviews@1.0.1", "reviews@1.1.0"]
+    assert done[1]["reason"] == "patch since 1.0.0: the same recipe saw fresh rows"
+    assert done[2]["reason"] == "minor since 1.0.1: the data (limit) changed"
+
+
+LIMIT = {"parameterType": "NUMBER_INTEGER", "defaultValue": 768, "isOptional": True}

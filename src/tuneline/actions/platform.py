@@ -6,24 +6,24 @@ process and knows no HTTP. Thread-safe.
 """
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 from tuneline.actions import views
 from tuneline.actions.logs import read_log
+from tuneline.actions.pipelines import new_run_id, project_name, refuse_unreadable
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
-from tuneline.errors import ConflictError, NotFoundError, SpecError, TunelineError
+from tuneline.errors import ConflictError, NotFoundError, TunelineError
 from tuneline.plan.events import RunEnded
+from tuneline.plan.versions import data_definition
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.types import Clock, RunId
-from tuneline_ir import IRError, parse
 
 LOG = logging.getLogger("tuneline.actions")
 
@@ -58,13 +58,9 @@ class Platform:
 
         Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
         """
-        name = str(project.get("name") or ir.get("pipelineInfo", {}).get("name") or "")
-        if not name:
-            raise SpecError(
-                "The pipeline has no name.", hint="Give `project.name`, or `pipelineInfo.name` in the IR."
-            )
-        _refuse_unreadable(ir)
-        run = self._new_id()
+        name = project_name(ir, project)
+        refuse_unreadable(ir)
+        run = new_run_id(self._clock())
         self.record.runs.create(
             NewRun(
                 id=run,
@@ -189,7 +185,9 @@ class Platform:
         Raises: ModelError, ProofError (see `proposing.checked`); ConflictError if live moved since the
         comparison.
         """
-        proposal = checked(self._with_project(offer), self.server.user)
+        data, project_digest = self._asked_for(RunId(offer.run))
+        offer = replace(offer, project_digest=offer.project_digest or project_digest)
+        proposal = checked(offer, data, self.server.user)
         done = self.record.releases.propose(proposal, self._clock())
         return {
             "release": done.release,
@@ -286,23 +284,10 @@ class Platform:
         """Whether the server is about to stop."""
         return self._closing.is_set()
 
-    def _new_id(self) -> RunId:
-        at = datetime.fromtimestamp(self._clock(), UTC)
-        return RunId(f"{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
-
-    def _with_project(self, offer: Offer) -> Offer:
-        if offer.project_digest or not offer.run:
-            return offer
-        row = self.record.runs.get(RunId(offer.run))
-        return Offer(**{**vars(offer), "project_digest": row["project_digest"]})
-
-
-def _refuse_unreadable(ir: Mapping[str, Any]) -> None:
-    try:
-        parse(ir)
-    except IRError as error:
-        raise SpecError(
-            f"The pipeline cannot be run: {error.faults[0]}",
-            hint="Nothing ran. Every fault is listed.",
-            details=list(error.faults),
-        ) from error
+    def _asked_for(self, run: RunId) -> tuple[dict[str, Any], str]:
+        """Which data a run asked for, and its project's digest; nothing if it is not on record here."""
+        try:
+            row = self.record.runs.get(run)
+        except NotFoundError:
+            return {}, ""
+        return data_definition(self.record.runs.ir(run), row["parameters"] or {}), row["project_digest"]

@@ -36,8 +36,9 @@ class Offer:
     project_digest: str = ""
 
 
-def checked(offer: Offer, by: str) -> Proposal:
-    """The offer, found true, with the decision that its verdict and its proof make.
+def checked(offer: Offer, data: Mapping[str, Any], by: str) -> Proposal:
+    """The offer, found true, with the decision that its verdict and its proof make. data: what its run asked
+    for.
 
     Raises: ModelError if the package is not there or not what it says; ProofError if the proof is about
     another one.
@@ -62,6 +63,7 @@ def checked(offer: Offer, by: str) -> Proposal:
         run=offer.run,
         project_digest=offer.project_digest,
         by=by,
+        data=data,
     )
 
 

@@ -1,7 +1,7 @@
 """Which version a new release gets, and why: pure, from the manifests of the releases before it.
 
 major   the template, the labels or the base changed: what a caller sends or reads may be different
-minor   the data's definition or the recipe changed
+minor   which data was asked for, or the recipe, changed
 patch   the same recipe saw fresh rows (or gave other weights from the same rows)
 
 A release is compared with the highest version of its model, whatever became of that one. Identical content
@@ -16,7 +16,16 @@ import semver
 FIRST = "1.0.0"
 
 Manifest = Mapping[str, Any]
-"""A package's `manifest.json`."""
+"""A package's `manifest.json`, with `data` beside it: what `data_definition` gave for its run, if that is
+known.
+
+A manifest holds digests of rows, which are fresh at every run; `data` says whether other rows were *asked
+for*.
+"""
+
+PINS = frozenset(("data_sha256", "data_prompt", "data_completion", "data_format"))
+"""Root inputs of the data that are no definition of it: a pin of its bytes, and what the template's hash
+covers."""
 
 
 def next_version(previous: Sequence[tuple[str, Manifest]], manifest: Manifest) -> tuple[str, str]:
@@ -35,9 +44,17 @@ def next_version(previous: Sequence[tuple[str, Manifest]], manifest: Manifest) -
     if minor:
         return str(latest.bump_minor()), f"minor since {latest}: {_join(minor)} changed"
     patch = latest.bump_patch()
-    if before.get("rows_digest") != manifest.get("rows_digest"):
+    if any(before.get(name) != manifest.get(name) for name in ("rows_digest", "data_digest")):
         return str(patch), f"patch since {latest}: the same recipe saw fresh rows"
     return str(patch), f"patch since {latest}: the same recipe and rows gave other weights"
+
+
+def data_definition(ir: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Which data a run asked for: the values of its pipeline's inputs `data_*`. Empty for a pipeline without
+    any."""
+    inputs = ir.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+    wanted = sorted(name for name in inputs if name.startswith("data_") and name not in PINS)
+    return {name: parameters.get(name, inputs[name].get("defaultValue")) for name in wanted}
 
 
 def _interface_changes(before: Manifest, now: Manifest) -> Iterable[str]:
@@ -56,8 +73,10 @@ def _interface_changes(before: Manifest, now: Manifest) -> Iterable[str]:
 
 
 def _recipe_changes(before: Manifest, now: Manifest) -> Iterable[str]:
-    if before.get("data_digest") != now.get("data_digest"):
-        yield "the data"
+    asked, asks = before.get("data") or {}, now.get("data") or {}
+    if asked and asks and asked != asks:
+        names = sorted(key for key in asked.keys() | asks.keys() if asked.get(key) != asks.get(key))
+        yield f"the data ({', '.join(name.removeprefix('data_') for name in names)})"
     old, new = dict(before.get("recipe") or {}), dict(now.get("recipe") or {})
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     words = [f"{key} {old.get(key, 'unset')} to {new.get(key, 'unset')}" for key in keys[:3]]

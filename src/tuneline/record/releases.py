@@ -5,7 +5,7 @@ a later gate; the ledger keeps both verdicts.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import semver
@@ -43,6 +43,8 @@ class Proposal:
     run: str
     project_digest: str
     by: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Which data the run asked for: `plan.versions.data_definition`."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,10 @@ def _create(db: Connection, proposal: Proposal, at: float) -> Proposed:
         db.execute(insert(models).values(name=proposal.model, created_at=at))
     mine = releases.c.model == proposal.model
     before = [
-        (row.version, row.manifest)
-        for row in db.execute(select(releases.c.version, releases.c.manifest).where(mine))
+        (row.version, {**row.manifest, "data": row.data})
+        for row in db.execute(select(releases.c.version, releases.c.manifest, releases.c.data).where(mine))
     ]
-    version, reason = next_version(before, proposal.manifest)
+    version, reason = next_version(before, {**proposal.manifest, "data": proposal.data})
     parsed, state = semver.Version.parse(version), "approved" if proposal.approved else "rejected"
     db.execute(
         insert(releases).values(
@@ -154,6 +156,7 @@ def _create(db: Connection, proposal: Proposal, at: float) -> Proposed:
             proof=dict(proposal.proof),
             report=dict(proposal.report),
             deploy=dict(proposal.deploy),
+            data=dict(proposal.data),
             run=proposal.run,
             project_digest=proposal.project_digest,
             created_at=at,

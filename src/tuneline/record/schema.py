@@ -136,7 +136,7 @@ releases = Table(
     Column("model", Text, ForeignKey("models.name"), nullable=False), _text("version"),
     _count("major"), _count("minor"), _count("patch"), _text("state"), _text("reason"),
     _text("package_uri"), _text("package_digest"), _text("base_uri"), _text("base_digest"),
-    _json("manifest"), _json("verdict"), _json("proof"), _json("report"), _json("deploy"),
+    _json("manifest"), _json("verdict"), _json("proof"), _json("report"), _json("deploy"), _json("data"),
     _text("run"), _text("project_digest"), _time("created_at", null=False),
     PrimaryKeyConstraint("model", "version"), UniqueConstraint("model", "package_digest"),
 )  # fmt: skip

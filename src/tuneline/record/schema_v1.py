@@ -76,6 +76,7 @@ STATEMENTS: tuple[str, ...] = (
         proof TEXT,
         report TEXT,
         deploy TEXT,
+        data TEXT,
         run TEXT NOT NULL,
         project_digest TEXT NOT NULL,
         created_at DOUBLE PRECISION NOT NULL,
