@@ -57,12 +57,16 @@ class Link:
 
     def __call__(self, ask: Callable[[Client], T]) -> T:
         """The answer to `ask`. Raises NetworkError if the server was stopped, or is not back in time."""
+        begin = time.monotonic()
         while True:
             try:
                 return ask(self.client)
             except TransientError:
+                if time.monotonic() - begin > BACK_S:  # it answers, and each time that it cannot
+                    raise
                 self.client.close()
                 self.client = _found_again(settings())
+                time.sleep(LOOK_S)
 
 
 def _found_again(chosen: Settings) -> Client:

@@ -115,28 +115,33 @@ def _wait_for_news(link: Link, id: str, after: int) -> int:
 
 def wait_until_live(link: Link, run: Json, shown: Screen) -> Json | None:
     """The endpoint of an ended run's release, once it serves it or cannot; None if none is approved."""
-    release = (run.get("report") or {}).get("release")
-    if run["state"] != "SUCCEEDED" or not release or release.get("state") != "approved":
-        return None
-    name = _endpoint_name(link, str(release["release"]))
-    if name is None:
+    release = approved_release(run)
+    name = endpoint_name(link, release) if release else None
+    if release is None or name is None:
         return None
     begin = time.monotonic()
     failed_since: float | None = None
     while True:
         found = link(lambda client: client.endpoint(name))
         now = time.monotonic()
-        if is_live(found, release["release"]) or found["desired"] != release["release"]:
+        if is_live(found, release) or found["desired"] != release:
             shown.note("")
             return found
         failed_since = (failed_since or now) if found["phase"] == "failed" else None
         if (failed_since and now - failed_since >= FAILED_S) or now - begin > LIVE_S:
             return found
-        shown.note(f"{name}: starting {release['release']}")
+        shown.note(f"{name}: starting {release}")
         time.sleep(0.05)
 
 
-def _endpoint_name(link: Link, release: str) -> str | None:
+def approved_release(run: Json) -> str | None:
+    """The release that a run ended with, if it was approved."""
+    release = (run.get("report") or {}).get("release") or {}
+    return str(release["release"]) if release.get("state") == "approved" else None
+
+
+def endpoint_name(link: Link, release: str) -> str | None:
+    """The endpoint that a release is for; None if there is no such release any more."""
     try:
         found = link(lambda client: client.release(release))
         return str(found["deploy"]["endpoint"])

@@ -4,7 +4,7 @@ Every state stands there as a word; marks and colours only repeat it.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -30,8 +30,9 @@ BAR = 20
 def picture(run: Run, tracks: Tracks, now: float, footer: str = "") -> RenderableType:
     """One line a task: mark, name, state, seconds, and how far the running ones are. now: Unix seconds."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    for column in range(3):
-        table.add_column(no_wrap=True, justify="right" if column == 2 else "left")
+    columns: tuple[tuple[Literal["left", "right"], int], ...] = (("left", 10), ("left", 8), ("right", 6))
+    for justify, width in columns:  # at least so wide: nothing jumps as words change
+        table.add_column(no_wrap=True, justify=justify, min_width=width)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for task in run["tasks"]:
         mark, style = MARKS.get(task["state"], ("?", ""))

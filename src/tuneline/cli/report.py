@@ -53,7 +53,7 @@ def json_object(run: View, endpoint: View | None) -> dict[str, Any]:
         "proof": report.get("proof"),
         "release": report.get("release"),
         "endpoint": None if endpoint is None else {key: endpoint.get(key) for key in endpoint_keys},
-        "endpoint_url": None if endpoint is None else endpoint["url"],
+        "url": None if endpoint is None else endpoint["url"],
     }
 
 
@@ -142,7 +142,8 @@ def _verdict(verdict: View | None) -> list[str]:
         found = ["", _line("gate", "REFUSED")]
     for rule in verdict["rules"]:
         found.append(f"    {'holds' if rule['passed'] else 'FAILS':{PAD - 4}}{rule['rule']}")
-        found.append(f"{'':{PAD}}{rule['reason']}")
+        reason = str(rule["reason"]).removeprefix("holds: ").removeprefix("does not hold: ")
+        found.append(f"{'':{PAD}}{reason}")
         for test in rule.get("tests") or ():
             if test.get("estimate") is not None and test.get("interval"):
                 found.append(f"{'':{PAD}}{_interval(test)}")

@@ -7,7 +7,7 @@ import click
 
 from tuneline.cli import exits, report
 from tuneline.cli.connect import Link, server
-from tuneline.cli.following import ENDED
+from tuneline.cli.following import ENDED, approved_release, endpoint_name
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
 from tuneline.cli.progress import duration
 from tuneline.cli.run import follow_to_the_end, say_why
@@ -57,13 +57,16 @@ def show(id: str, keep: bool, as_json: bool) -> None:
             client.run(id)  # a wrong id is told before the picture starts
             raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
         found = client.run(id)
+        release = approved_release(found)
+        name = endpoint_name(Link(client), release) if release else None
+        endpoint = client.endpoint(name) if name else None
     if as_json:
         print_json(found)
         return
     print_table(
         ["task", "state", "seconds", "attempts", "note"], report.task_rows(found["tasks"]), "No tasks."
     )
-    click.echo("\n" + "\n".join(report.lines(found, None)))
+    click.echo("\n" + "\n".join(report.lines(found, endpoint)))
     if found["state"] in ("FAILED", "CANCELED"):
         say_why(found, None)
 
