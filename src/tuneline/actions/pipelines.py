@@ -11,7 +11,7 @@ from tuneline_ir import IRError, parse
 
 
 def project_name(ir: Mapping[str, Any], project: Mapping[str, Any]) -> str:
-    """The name under which only one run may be active: the project's, else the pipeline's. Raises SpecError."""
+    """The name under which only one run may be active: the project's or the pipeline's. Raises SpecError."""
     name = str(project.get("name") or ir.get("pipelineInfo", {}).get("name") or "")
     if not name:
         hint = "Give `project.name`, or `pipelineInfo.name` in the IR."
