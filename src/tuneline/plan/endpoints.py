@@ -1,4 +1,4 @@
-"""What the controller of endpoints needs of the record: the values it reads, and the Protocol `EndpointStore`.
+"""What the controller of endpoints needs of the record: values, and the Protocol `EndpointStore`.
 
 The controller (`control/`) turns what is wanted into processes and traffic; the record implements this. All
 methods may be called from any thread; none starts a process or waits for one.

@@ -1,0 +1,386 @@
+"""What to do next at an endpoint, so that what is wanted becomes live: pure. Only `switch` so far.
+
+A revision is one release served by one runtime. A new one is checked, started, warmed up and takes over; the
+one before is kept warm, drains, and is stopped after `keep_s`. One that does not get ready never takes over.
+
+    checking -> starting -> warming -> ready      state: how far its runtime is
+        ^___________ down ____|__________|        down: it failed or died; tried again after a while
+    candidate -> live -> kept                     role: what requests it gets: none, all, none any more
+
+The controller looks (`Seen`), asks `decide`, does what it says, and looks again; every action may be repeated.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tuneline.plan.endpoints import Desired, Live
+
+MAX_FAILURES = 3
+"""How often a candidate is tried; a live one is tried for ever."""
+STEADY_S = 60.0
+"""A live runtime that was ready for this long has made up for earlier failures."""
+
+
+class State(StrEnum):
+    """How far a revision's runtime is."""
+
+    CHECKING = "checking"
+    STARTING = "starting"
+    WARMING = "warming"
+    READY = "ready"
+    DOWN = "down"
+    STOPPING = "stopping"
+
+
+class Role(StrEnum):
+    """What requests a revision gets."""
+
+    CANDIDATE = "candidate"
+    LIVE = "live"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One release served by one runtime: what the controller keeps of it."""
+
+    id: str
+    release: str
+    generation: int
+    """Of the desired state that made it."""
+    role: Role = Role.CANDIDATE
+    state: State = State.CHECKING
+    since: float = 0.0
+    """When it came into this state or role, Unix seconds."""
+    port: int = 0
+    pid: int | None = None
+    pid_started: float = 0.0
+    failures: int = 0
+    """In a row."""
+    retry_at: float = 0.0
+    error: str = ""
+    """Why it is down."""
+    final: bool = False
+    """Trying again would change nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A check or a warm-up that was begun."""
+
+    done: bool
+    error: str = ""
+    final: bool = False
+    """Trying again would change nothing."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Times, in seconds."""
+
+    start_timeout_s: float = 120.0
+    drain_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is the case."""
+
+    live: Live | None
+    """By the record."""
+    holding: bool
+    """Whether the socket's holder runs."""
+    revisions: tuple[Revision, ...] = ()
+    alive: frozenset[str] = frozenset()
+    """Revisions whose runtime's process runs."""
+    healthy: frozenset[str] = frozenset()
+    """Of those starting, or kept and wanted: whose runtime says it is ready."""
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    """By revision."""
+    routed: str | None = None
+    """The revision that the last traffic written names."""
+    acknowledged: bool = False
+    """Whether the router applies that traffic."""
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    """Requests by revision, as the router last said."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Start the holder of the socket, and with it the router."""
+
+
+@dataclass(frozen=True)
+class Unhold:
+    """Stop holder and router."""
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Make a revision of the release, and check that it may be served."""
+
+    release: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """Check again, before the revision is started again."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Start the revision's runtime."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Send the revision one request."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The revision can take requests."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """Give the revision all requests; None: nobody gets any."""
+
+    id: str | None
+
+
+@dataclass(frozen=True)
+class RecordLive:
+    """Write down that the revision's release is live."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Write down that nothing is live."""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The revision is down. Its runtime, if there is one, must end."""
+
+    id: str
+    reason: str
+    retry_in_s: float
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Ask the revision's runtime to end."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Kill:
+    """It did not end when asked."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The revision is no more."""
+
+    id: str
+
+
+Action = (
+    Hold
+    | Unhold
+    | Begin
+    | Check
+    | Launch
+    | WarmUp
+    | Ready
+    | Route
+    | RecordLive
+    | Retire
+    | Fail
+    | Stop
+    | Kill
+    | Drop
+)
+
+
+def decide(desired: Desired, seen: Seen, now: float, policy: Policy = Policy()) -> list[Action]:
+    """What to do at `now`, in this order. Empty when nothing is to be done but wait."""
+    if desired.release is None:
+        return _wind_down(seen, now, policy)
+    actions: list[Action] = [] if seen.holding else [Hold()]
+    for revision in seen.revisions:
+        actions += _proceed(revision, desired, seen, now, policy)
+    live = live_of(seen)
+    if live is not None and live.state is State.READY and seen.acknowledged:
+        if seen.live is None or seen.live.release != live.release:
+            actions.append(RecordLive(live.id))
+    target = _target(desired, seen)
+    if target is None:
+        if not blocked(desired, seen) and not any(_superseded(each, desired) for each in seen.revisions):
+            actions.append(Begin(desired.release))
+    elif target.role is not Role.LIVE and _can_take_over(target, seen) and not blocked(desired, seen):
+        actions.append(Route(target.id))
+    return actions
+
+
+def blocked(desired: Desired, seen: Seen) -> str:
+    """Why the wanted release must not go live: what it was compared with is not live any more. Else empty."""
+    live = seen.live
+    if live is None or live.release == desired.release or live.digest == desired.live_digest:
+        return ""
+    return (
+        f"{desired.release} was compared with another release than {live.release}, which is live now. "
+        "Run the project again: it is then compared with that one."
+    )
+
+
+def failed(desired: Desired, seen: Seen) -> Revision | None:
+    """The revision for which the wanted release is not served, and will not be by itself."""
+    for revision in seen.revisions:
+        given_up = revision.role is Role.CANDIDATE and revision.failures >= MAX_FAILURES
+        if (
+            revision.state is State.DOWN
+            and (revision.final or given_up)
+            and revision.release == desired.release
+        ):
+            return revision
+    return None
+
+
+def live_of(seen: Seen) -> Revision | None:
+    """The revision that gets the requests."""
+    return next((each for each in seen.revisions if each.role is Role.LIVE), None)
+
+
+def _target(desired: Desired, seen: Seen) -> Revision | None:
+    """The revision that is, or becomes, what is wanted: the live one, else a kept one, else a candidate."""
+    order = (Role.LIVE, Role.KEPT, Role.CANDIDATE)
+    found = [
+        each
+        for each in seen.revisions
+        if each.release == desired.release
+        and each.state is not State.STOPPING
+        and not _superseded(each, desired)
+    ]
+    return min(found, key=lambda each: order.index(each.role), default=None)
+
+
+def _superseded(revision: Revision, desired: Desired) -> bool:
+    """A candidate that nobody wants any more, or that failed for what was wanted before."""
+    if revision.role is not Role.CANDIDATE:
+        return False
+    other = revision.release != desired.release
+    return other or (revision.state is State.DOWN and revision.generation != desired.generation)
+
+
+def _can_take_over(target: Revision, seen: Seen) -> bool:
+    if target.state is not State.READY or target.id not in seen.alive:
+        return False
+    return target.role is Role.CANDIDATE or target.id in seen.healthy
+
+
+def _proceed(revision: Revision, desired: Desired, seen: Seen, now: float, policy: Policy) -> list[Action]:
+    """The next action for one revision by itself."""
+    if revision.state is State.STOPPING:
+        return _end(revision, seen, now, policy)
+    if _superseded(revision, desired):
+        return [Stop(revision.id)]
+    if revision.role is Role.KEPT:
+        return _keep(revision, desired, seen, now)
+    if revision.state is State.DOWN:
+        given_up = revision.role is Role.CANDIDATE and revision.failures >= MAX_FAILURES
+        return [] if revision.final or given_up or now < revision.retry_at else [Check(revision.id)]
+    if revision.state is State.CHECKING:
+        job = seen.jobs.get(revision.id)
+        if job is None:
+            return [Check(revision.id)]
+        if not job.done:
+            return []
+        return [_failure(revision, job.error, now, job.final)] if job.error else [Launch(revision.id)]
+    if revision.id not in seen.alive:
+        return [_failure(revision, "Its runtime ended.", now)]
+    return _warm(revision, seen, now, policy)
+
+
+def _warm(revision: Revision, seen: Seen, now: float, policy: Policy) -> list[Action]:
+    """The next action for a revision whose runtime runs."""
+    if revision.state is State.STARTING:
+        if revision.id in seen.healthy:
+            return [WarmUp(revision.id)]
+        if now - revision.since > policy.start_timeout_s:
+            reason = f"Its runtime was not ready within {policy.start_timeout_s:g} seconds."
+            return [_failure(revision, reason, now, final=revision.role is Role.CANDIDATE)]
+    if revision.state is State.WARMING:
+        job = seen.jobs.get(revision.id)
+        if job is None:
+            return [WarmUp(revision.id)]
+        if job.done and job.error:
+            return [_failure(revision, job.error, now)]
+        if job.done:
+            # a live one that was down comes back with another port, which the router must learn
+            return [Ready(revision.id), *([Route(revision.id)] if revision.role is Role.LIVE else [])]
+    return []
+
+
+def _keep(revision: Revision, desired: Desired, seen: Seen, now: float) -> list[Action]:
+    if revision.id not in seen.alive:
+        return [Drop(revision.id)]
+    drained = not seen.in_flight.get(revision.id) and seen.acknowledged
+    if revision.release != desired.release and drained and now - revision.since >= desired.keep_s:
+        return [Stop(revision.id)]
+    return []
+
+
+def _end(revision: Revision, seen: Seen, now: float, policy: Policy) -> list[Action]:
+    if revision.id not in seen.alive:
+        return [Drop(revision.id)]
+    return [Kill(revision.id)] if now - revision.since > policy.drain_s + 5 else []
+
+
+def _wind_down(seen: Seen, now: float, policy: Policy) -> list[Action]:
+    """Nothing is wanted: no more requests, then no more runtimes, then no more socket."""
+    if seen.routed is not None:
+        return [Route(None)]
+    actions: list[Action] = []
+    for revision in seen.revisions:
+        waited = now - revision.since > policy.drain_s
+        if revision.state is State.STOPPING:
+            actions += _end(revision, seen, now, policy)
+        elif waited or not seen.holding or (seen.acknowledged and not seen.in_flight.get(revision.id)):
+            actions.append(Stop(revision.id))
+    if not seen.revisions and seen.holding:
+        actions.append(Unhold())
+    if seen.live is not None:
+        actions.append(Retire())
+    return actions
+
+
+def _failure(revision: Revision, reason: str, now: float, final: bool = False) -> Fail:
+    failures = failures_after(revision, now)
+    if revision.role is Role.LIVE:
+        wait_s = 0.0 if failures == 1 else min(60.0, 0.5 * 2.0**failures)
+    else:
+        wait_s = 4.0 ** (failures - 1)
+    return Fail(revision.id, reason, wait_s, final)
+
+
+def failures_after(revision: Revision, now: float) -> int:
+    """Failures in a row, with the one at `now`."""
+    steady = revision.state is State.READY and now - revision.since > STEADY_S
+    return 1 if steady else revision.failures + 1

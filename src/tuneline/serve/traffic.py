@@ -1,0 +1,129 @@
+"""Traffic: which revisions of an endpoint answer, with which weights; `assign` says which one a request gets.
+
+The controller writes it as `traffic.json`, replaced atomically; the router reads it and acknowledges each
+generation in `ack.json`. Pure but for `read` and `write`.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneline.errors import ConflictError
+
+TRAFFIC_FILE = "traffic.json"
+ACK_FILE = "ack.json"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One release served by one runtime."""
+
+    id: str
+    release: str
+    """`model@version`."""
+    host: str
+    port: int
+    weight: float
+    """Its share of requests, relative to the sum of all; 0: warm, but not asked."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the router allows and how long it waits."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    connect_timeout_s: float = 2.0
+    retry_for_s: float = 30.0
+    """How long a request of which nothing was answered yet may wait for a revision to be back."""
+    timeout_s: float = 600.0
+    """How long a request may go without a byte from either side."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """One generation."""
+
+    endpoint: str
+    generation: int
+    revisions: tuple[Revision, ...] = ()
+    sticky_seed: str = ""
+    """Keeps assignments of different endpoints independent of each other."""
+    limits: Limits = field(default_factory=Limits)
+
+    def to_json(self) -> dict[str, Any]:
+        """traffic.json's content."""
+        return {**asdict(self), "revisions": [asdict(each) for each in self.revisions], "shadow": None}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Traffic":
+        """Raises: KeyError, TypeError, ValueError if that is no traffic."""
+        known = Limits.__dataclass_fields__.keys()
+        limits = {key: value for key, value in body.get("limits", {}).items() if key in known}
+        return cls(
+            endpoint=str(body["endpoint"]),
+            generation=int(body["generation"]),
+            revisions=tuple(_revision(each) for each in body["revisions"]),
+            sticky_seed=str(body.get("sticky_seed", "")),
+            limits=Limits(**limits),
+        )
+
+
+def assign(traffic: Traffic, key: str) -> Revision | None:
+    """The revision that requests with `key` get; None if none has weight.
+
+    Weighted rendezvous hashing: shares follow the weights, and when one revision's weight grows at the
+    others' cost, no key it has leaves it. Depends on nothing but its arguments, so any number of routers
+    agree.
+    """
+    best: Revision | None = None
+    best_cost = math.inf
+    candidates = [revision for revision in traffic.revisions if revision.weight > 0]
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    for revision in candidates:
+        text = f"{traffic.sticky_seed}\0{key}\0{revision.id}".encode(errors="surrogateescape")
+        number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
+        cost = -math.log((number + 0.5) / 2**64) / revision.weight  # exponential with rate `weight`
+        if cost < best_cost:
+            best, best_cost = revision, cost
+    return best
+
+
+def sticky_digest(traffic: Traffic, key: str) -> str:
+    """What request lines show of a sticky key: the same for the same key, and not the key. 16 hex digits."""
+    text = f"{traffic.sticky_seed}\0{key}".encode(errors="surrogateescape")
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def read(path: Path) -> Traffic:
+    """The traffic in `path`. Raises: FileNotFoundError; ConflictError if the file is not whole."""
+    try:
+        return Traffic.from_json(json.loads(path.read_bytes()))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConflictError(
+            f"{path} is no traffic: {type(error).__name__}: {error}.",
+            hint="The server writes it again when it next changes something; until then the last one holds.",
+        ) from error
+
+
+def replace_json(path: Path, body: Mapping[str, Any]) -> None:
+    """Replace `path` in one step, so that a reader sees the old text or the new. Raises OSError."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(json.dumps(body), encoding="utf-8")
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def _revision(body: Mapping[str, Any]) -> Revision:
+    weight = float(body["weight"])
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"the weight of {body['id']} is {weight}")
+    return Revision(str(body["id"]), str(body["release"]), str(body["host"]), int(body["port"]), weight)
