@@ -92,11 +92,7 @@ def load_adapter(model: Any, folder: Path, *, train: bool = False) -> PeftModel:
             f"{folder / WEIGHTS} cannot be read: {error}.", hint="The adapter was cut short; make it again."
         ) from error
     config.inference_mode = not train
-    known = linear_names(model)
-    unknown = (
-        [] if isinstance(config.target_modules, str) else sorted(set(config.target_modules) - set(known))
-    )
-    if unknown:
+    if unknown := _unknown_targets(model, config.target_modules):
         raise _misfit(folder, [f"the base has no module `{name}`" for name in unknown])
     try:
         adapted = get_peft_model(model, config)
@@ -106,6 +102,14 @@ def load_adapter(model: Any, folder: Path, *, train: bool = False) -> PeftModel:
         raise _misfit(folder, faults)
     set_peft_model_state_dict(adapted, state)
     return adapted
+
+
+def _unknown_targets(model: Any, targets: Any) -> list[str]:
+    """Those of an adapter's targets that end no linear layer's name; a pattern is left to PEFT."""
+    if isinstance(targets, str):
+        return []
+    names = [f".{name}" for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return sorted(target for target in targets if not any(name.endswith(f".{target}") for name in names))
 
 
 def _shape_faults(model: PeftModel, state: dict[str, torch.Tensor]) -> list[str]:

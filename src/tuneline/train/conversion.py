@@ -199,7 +199,9 @@ def _read_config(source: Path) -> dict[str, Any]:
             hint="Give a folder as `save_pretrained` writes it.",
         ) from error
     except ValueError as error:
-        raise ModelError(f"{source / 'config.json'} is not JSON: {error}.") from error
+        raise ModelError(
+            f"{source / 'config.json'} is not JSON: {error}.", hint="Fetch the model again, whole."
+        ) from error
     named = config.get("architectures") or []
     if len(named) != 1 or not str(named[0]).endswith("ForCausalLM"):
         raise ModelError(

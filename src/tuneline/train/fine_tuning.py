@@ -32,13 +32,12 @@ def prepare(base: Path, init: Path | None, recipe: Recipe, base_name: str) -> Tr
         return TrainedModel(network, tokenizer)
     network = load_network(base, machine.choose_dtype(recipe.dtype))
     network.requires_grad_(False)
+    targets = adapters.choose_targets(network, recipe.target_modules)
     if init is None:
         adapted = adapters.add_adapter(network, recipe, base_name)
     else:
         adapted = adapters.load_adapter(network, init, train=True)
-        _check_same_shape(
-            adapted.peft_config["default"], recipe, adapters.choose_targets(network, recipe.target_modules)
-        )
+        _check_same_shape(adapted.peft_config["default"], recipe, targets)
         adapted.peft_config["default"].base_model_name_or_path = base_name
     fused.speed_up(adapted)
     return TrainedModel(adapted, tokenizer)
@@ -89,7 +88,8 @@ def _check_fits(base: Path, init: Path, recipe: Recipe) -> None:
 
 def _check_same_shape(config: Any, recipe: Recipe, targets: list[str]) -> None:
     """Refuse to go on from an adapter of another rank, scale or place than the recipe asks for."""
-    has = (config.r, config.lora_alpha, sorted(config.target_modules))
+    last_parts = sorted({str(name).rpartition(".")[2] for name in config.target_modules})
+    has = (config.r, config.lora_alpha, last_parts)
     if has != (recipe.r, recipe.lora_alpha, targets):
         raise ModelError(
             f"The adapter to go on from has r={has[0]}, lora_alpha={has[1]} on {', '.join(has[2])}; "
