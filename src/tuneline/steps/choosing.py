@@ -6,9 +6,7 @@ hashes). So rows added later never move a row from one side to the other.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +20,30 @@ EXAMPLES = 5
 """Row numbers given for each reason."""
 
 Bytes = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Every row of the table, in order, as far as choosing needs it: 25 bytes a row."""
+
+    reason: Bytes  # (rows,): 0, or why the row is unfit
+    input: NDArray[np.uint64]  # (rows,): equal for rows with one input
+    row: Bytes  # (rows, 16): equal for equal rows
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> "Survey":
+        """What `shapes.surveyed` gave."""
+        row = np.ascontiguousarray(frame["row"].to_numpy())
+        return cls(frame["reason"].to_numpy(), frame["input"].to_numpy(), row.reshape(len(frame), 16))
+
+    @property
+    def halves(self) -> NDArray[np.uint64]:
+        """`row` as two big-endian numbers: (rows, 2)."""
+        return self.row.view(">u8")
+
+    def __len__(self) -> int:
+        return len(self.reason)
 
 
 @dataclass(frozen=True)
@@ -43,77 +65,73 @@ class Choice:
             for reason in self.counts()
         }
 
-    def rows(self, side: int) -> NDArray[np.int64]:
+    def rows(self, side: int) -> Indices:
         """Indices of the rows on a side."""
         return np.flatnonzero(self.side == side).astype(np.int64)
 
 
-def choose(survey: pl.DataFrame, test: float, *, conflicts: bool) -> Choice:
+def choose(survey: Survey, test: float, *, conflicts: bool) -> Choice:
     """Sides of all rows, before limit and length. With `conflicts`, rows of one input and several answers are
     dropped.
 
     Args:
-        survey: `reason`, `input`, `row`; as `shapes.surveyed` gives it.
         test: the fraction held out.
     """
-    reason = survey["reason"].to_numpy().copy()
-    inputs = survey["input"].to_numpy()
-    fit = reason == 0
-    _mark_repeated(survey, reason, fit, conflicts)
-    held_out = inputs < np.uint64(min(int(test * 2.0**64), 2**64 - 1))
+    reason = survey.reason.copy()
+    _mark_repeated(survey, reason, conflicts)
+    held_out = survey.input < np.uint64(min(int(test * 2.0**64), 2**64 - 1))
     side = np.where(reason == 0, np.where(held_out, TEST, TRAIN), NEITHER).astype(np.uint8)
     return Choice(side, reason)
 
 
-def by_hash(survey: pl.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def by_hash(survey: Survey, rows: Indices) -> Indices:
     """These rows, smallest hash first."""
-    first = pl.col("row").bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big")
-    numbers = survey.lazy().select(first).collect().to_series().gather(rows).to_numpy()
-    return rows[np.lexsort((rows, numbers))]
+    halves = survey.halves[rows]
+    return rows[np.lexsort((rows, halves[:, 1], halves[:, 0]))]
 
 
-def without(choice: Choice, rows: Sequence[int] | NDArray[np.int64], reason: str) -> Choice:
+def without(choice: Choice, rows: Indices, reason: str) -> Choice:
     """The choice with these rows dropped."""
     side, reasons = choice.side.copy(), choice.reason.copy()
-    at = np.asarray(rows, dtype=np.int64)
-    side[at], reasons[at] = NEITHER, CODE[reason]
+    side[rows], reasons[rows] = NEITHER, CODE[reason]
     return Choice(side, reasons)
 
 
-def check_leakage(survey: pl.DataFrame, choice: Choice) -> None:
+def check_leakage(survey: Survey, choice: Choice) -> None:
     """Raises InternalError if a held-out row's input is also trained on."""
-    inputs = survey["input"].to_numpy()
-    shared = np.intersect1d(
-        np.unique(inputs[choice.side == TEST]), np.unique(inputs[choice.side == TRAIN]), True
-    )
-    if shared.size:
-        raise InternalError(f"{shared.size} held-out rows are also in the training rows.")
+    held_out, trained = (np.sort(survey.input[choice.side == side]) for side in (TEST, TRAIN))
+    if not trained.size:
+        return
+    at = np.minimum(np.searchsorted(trained, held_out), trained.size - 1)
+    shared = int((trained[at] == held_out).sum())
+    if shared:
+        raise InternalError(f"{shared} held-out rows are also in the training rows.")
 
 
-def rows_digest(survey: pl.DataFrame, choice: Choice) -> str:
+def rows_digest(survey: Survey, choice: Choice) -> str:
     """The identity of the two sets of rows, whatever order they came in: `sha256:...`."""
     found = hashlib.sha256()
     for side in (TRAIN, TEST):
-        chosen = survey["row"].gather(choice.rows(side))
-        for offset in (0, 8):
-            part = chosen.bin.slice(offset, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big").to_numpy()
-            found.update(np.sort(part).astype(">u8").tobytes())
+        chosen = survey.halves[choice.side == side]
+        for half in (0, 1):
+            found.update(np.sort(chosen[:, half].astype(np.uint64)).astype(">u8").tobytes())
         found.update(b"|")
     return f"sha256:{found.hexdigest()}"
 
 
-def _mark_repeated(survey: pl.DataFrame, reason: Bytes, fit: NDArray[np.bool_], conflicts: bool) -> None:
-    """Set the reason of duplicates and of conflicting rows. Only rows whose input occurs twice are looked at
+def _mark_repeated(survey: Survey, reason: Bytes, conflicts: bool) -> None:
+    """Set the reason of duplicates and conflicting rows. Only rows whose input occurs twice are looked at
     closely."""
-    ordered = np.sort(survey["input"].to_numpy()[fit])
-    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not twice.size:
+    fit = reason == 0
+    ordered = np.sort(survey.input[fit])
+    twice = pl.Series(ordered[1:][ordered[1:] == ordered[:-1]]).unique()
+    if twice.is_empty():
         return
-    suspects: Any = survey["input"].is_in(pl.Series(twice).implode()).to_numpy() & fit
-    at = np.flatnonzero(suspects)
-    close = survey[at].select("input", "row").with_columns(at=pl.Series(at))
-    first = close["row"].is_first_distinct().to_numpy()
-    reason[at[~first]] = CODE["duplicate"]
+    at = np.flatnonzero(pl.Series(survey.input).is_in(twice.implode()).to_numpy() & fit)
+    halves = survey.halves[at].astype(np.uint64)
+    close = pl.DataFrame({"at": at, "input": survey.input[at], "high": halves[:, 0], "low": halves[:, 1]})
+    first = close.select(pl.struct("high", "low").is_first_distinct()).to_series()
+    reason[at[~first.to_numpy()]] = CODE["duplicate"]
     if conflicts:
-        several = close.filter(pl.Series(first)).filter(pl.col("input").is_duplicated())
+        several = close.filter(first).filter(pl.col("input").is_duplicated())
         reason[several["at"].to_numpy()] = CODE["conflicting"]

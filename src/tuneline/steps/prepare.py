@@ -6,7 +6,8 @@ neither, out.
     count    tokens of the chosen rows; too long ones go           writing.py
     write    another pass: the chosen rows                         writing.py
 
-What is kept in memory is 41 bytes a row, not the rows. `read = train + test + sum(dropped)`, always.
+Kept in memory are 27 bytes a row (and 4 for its tokens), not the rows. Always: `read = train + test + sum(dropped)`.
+sum(dropped)`, always.
 """
 
 import json
@@ -20,7 +21,17 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tuneline.errors import DataError
-from tuneline.steps.choosing import TEST, TRAIN, Choice, by_hash, check_leakage, choose, rows_digest, without
+from tuneline.steps.choosing import (
+    TEST,
+    TRAIN,
+    Choice,
+    Survey,
+    by_hash,
+    check_leakage,
+    choose,
+    rows_digest,
+    without,
+)
 from tuneline.steps.io import Step
 from tuneline.steps.shapes import Recipe, surveyed, written
 from tuneline.steps.tables import Table, explained, open_table
@@ -37,7 +48,7 @@ class Prepared:
 
     table: Table
     recipe: Recipe
-    survey: pl.DataFrame
+    survey: Survey
     choice: Choice
     tokens: Tokens | None
     """By row; 0 where it was not counted."""
@@ -49,7 +60,7 @@ class Prepared:
             name: int((self.choice.side == side).sum()) for name, side in (("train", TRAIN), ("test", TEST))
         }
         return {
-            "read": self.survey.height,
+            "read": len(self.survey),
             "kept": sides["train"] + sides["test"],
             **sides,
             "dropped": self.choice.counts(),
@@ -129,12 +140,12 @@ def prepare(
     table = open_table(files, recipe.columns)
     table.require(recipe.wanted())
     with explained(table.files, table.format):
-        survey = surveyed(table, recipe).collect(engine="streaming")
+        survey = Survey.of(surveyed(table, recipe).collect(engine="streaming"))
     choice = choose(survey, test, conflicts=recipe.task == "classify")
     order = by_hash(survey, choice.rows(TRAIN)) if limit else choice.rows(TRAIN)
     tokens = None
     if tokenizer is not None:
-        measure = _Measure(table, recipe, tokenizer, np.zeros(survey.height, dtype=np.int32), progress)
+        measure = _Measure(table, recipe, tokenizer, np.zeros(len(survey), dtype=np.int32), progress)
         choice = measure.drop_too_long(choice, order, limit, max_length)
         tokens = measure.tokens
     if limit:
@@ -156,7 +167,7 @@ def write(prepared: Prepared, train: Path, test: Path, max_length: int) -> dict[
         folder.mkdir(parents=True, exist_ok=True)
         with explained(prepared.table.files, prepared.table.format):
             chosen = prepared.choice.side == side
-            write_rows(rows, chosen, prepared.survey["row"], prepared.tokens, folder / "rows.parquet")
+            write_rows(rows, chosen, prepared.survey.row, prepared.tokens, folder / "rows.parquet")
         labels[name] = _labels(folder / "rows.parquet")
     if prepared.recipe.task == "classify":
         _check_labels(labels, prepared)

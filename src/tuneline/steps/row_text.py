@@ -1,4 +1,4 @@
-"""A row's identity: its text normalised, and the SHA-256 of that. The same on every machine and with every
+"""A row's identity: its text normalised, and hashes of that. The same on every machine and with every
 polars.
 
 Normalised is: NFKC, casefold, runs of whitespace folded to one space, none at the ends. `normalise` is the
@@ -7,14 +7,14 @@ nothing, and casefold is lower case). Unicode's stability policy keeps the norma
 character for good.
 
     row   = first 16 bytes of sha256(input + "\\x1e" + answer), 32 hexadecimal digits where it is written
-    input = first 8 bytes of sha256(input), a big-endian number; the side of the split hangs on it
+    input = XXH3-64 of input, seed 0; the side of the split hangs on it
     input, answer = normalised fields, joined with "\\x1f" (neither joint can be in normalised text)
 """
 
 import unicodedata
 
 import polars as pl
-from polars_hash import CryptographicHashingNameSpace
+from polars_hash import CryptographicHashingNameSpace, NonCryptographicHashingNameSpace
 
 _ODD = r"[^\x20-\x7e]|  "
 _ASCII_SPACE = r"[\t\n\x0b\x0c\r\x1c-\x1f ]+"  # what str.split() takes for whitespace, as far as it is ASCII
@@ -32,17 +32,19 @@ def normalised(text: pl.Expr) -> pl.Expr:
 
 
 def row_digest(text: pl.Expr) -> pl.Expr:
-    """The first 16 bytes of the SHA-256 of a text column."""
-    return _sha256(text).str.slice(0, 32).str.decode("hex")
+    """The first 16 bytes of the SHA-256 of a text column, as an array of UInt8."""
+    return (
+        CryptographicHashingNameSpace(text)
+        .sha2_256()
+        .str.slice(0, 32)
+        .str.decode("hex")
+        .bin.reinterpret(dtype=pl.Array(pl.UInt8, 16))
+    )
 
 
 def input_number(text: pl.Expr) -> pl.Expr:
-    """The first 8 bytes of the SHA-256 of a text column, as a number."""
-    return _sha256(text).str.slice(0, 16).str.decode("hex").bin.reinterpret(dtype=pl.UInt64, endianness="big")
-
-
-def _sha256(text: pl.Expr) -> pl.Expr:
-    return CryptographicHashingNameSpace(text).sha2_256()
+    """The XXH3-64 of a text column."""
+    return NonCryptographicHashingNameSpace(text).xxh3_64()
 
 
 def _normalised(texts: pl.Series) -> pl.Series:

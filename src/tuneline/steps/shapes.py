@@ -94,7 +94,7 @@ class Recipe:
 
 
 def surveyed(table: Table, recipe: Recipe) -> pl.LazyFrame:
-    """For every row, in order: `reason` (UInt8), `input` (UInt64) and `row` (Binary, 16 bytes); see
+    """For every row, in order: `reason` (UInt8), `input` (UInt64) and `row` (16 UInt8); see
     `row_text`."""
     taken, frame = _taken(recipe), table.frame
     if recipe.chat:
@@ -181,14 +181,20 @@ def _answer_fields(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _normal_fields(table: Table, recipe: Recipe) -> dict[str, pl.Expr]:
-    return {f"__n_{name}": normalised(_small(table, recipe, name)) for name in _used(recipe)}
+    found = {}
+    for name in _used(recipe):
+        if name in recipe.map:  # a few values, normalised once each
+            names = {old: normalise(new) for old, new in recipe.map[name].items()}
+            found[f"__n_{name}"] = _mapped(pl.col(name).cast(pl.String), names)
+        else:
+            found[f"__n_{name}"] = normalised(_small(table, recipe, name))
+    return found
 
 
 def _small(table: Table, recipe: Recipe, name: str) -> pl.Expr:
-    """A field's value, or nothing where normalising would be in vain: the row is not taken, or the field is oversize."""
+    """A field's value, or nothing where to normalise it is in vain: a row not taken, a field too large."""
     value = _value(table, recipe, name)
-    small = pl.lit(True) if name in recipe.map else value.str.len_bytes() <= FIELD_LIMIT_BYTES
-    return pl.when(_taken(recipe) & small).then(value)
+    return pl.when(_taken(recipe) & (value.str.len_bytes() <= FIELD_LIMIT_BYTES)).then(value)
 
 
 def _taken(recipe: Recipe) -> pl.Expr:
@@ -214,10 +220,18 @@ def _value(table: Table, recipe: Recipe, name: str) -> pl.Expr:
     text = pl.col(name).cast(pl.String)
     if name in recipe.optional:
         text = text.fill_null("")
-    if name in recipe.map:
-        names = recipe.map[name]
-        return text.replace_strict(list(names), list(names.values()), default=None, return_dtype=pl.String)
-    return text
+    return _mapped(text, recipe.map[name]) if name in recipe.map else text
+
+
+def _mapped(text: pl.Expr, names: Mapping[str, str]) -> pl.Expr:
+    """`names` applied to a column; null for a value it does not have."""
+    old, new = list(names), list(names.values())
+    # inside a batch: as a lazy expression, replace_strict would make polars hold the whole column
+    return text.map_batches(
+        lambda batch: batch.replace_strict(old, new, default=None, return_dtype=pl.String),
+        return_dtype=pl.String,
+        is_elementwise=True,
+    )
 
 
 def _filled(table: Table, recipe: Recipe, text: str) -> pl.Expr:

@@ -6,6 +6,7 @@ is looked for only after it broke, slowly and exactly: a fast reader knows that 
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +18,12 @@ from tuneline.errors import DataError
 
 INDEX = "__row"
 """The column with the row's number, from 0, over all files in order of their names."""
+for _format in (
+    "CSV",
+    "NDJSON",
+):  # by default polars reads up to 100 MB ahead; it looks here at its first read
+    os.environ.setdefault(f"POLARS_{_format}_CHUNK_SIZE", str(4 << 20))
+    os.environ.setdefault(f"POLARS_{_format}_CHUNK_PREFETCH_LIMIT", "4")
 _EVERY_LINE = "Every line must be one JSON object."
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
 
@@ -88,7 +95,7 @@ class explained:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, pl.exceptions.PolarsError):
+        if isinstance(error, pl.exceptions.ComputeError | pl.exceptions.NoDataError):
             for path in self.files:
                 if (fault := find_fault(path, self.kind)) is not None:
                     raise fault from error

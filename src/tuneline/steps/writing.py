@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tuneline.steps.choosing import Bytes
 from tuneline.steps.tables import INDEX
 from tuneline.train.tokenizer import Tokenizer, render_chat
 
@@ -65,23 +66,25 @@ def count_tokens(
 
 
 def write_rows(
-    rows: pl.LazyFrame, chosen: NDArray[np.bool_], digests: pl.Series, tokens: Tokens | None, path: Path
+    rows: pl.LazyFrame, chosen: NDArray[np.bool_], digests: Bytes, tokens: Tokens | None, path: Path
 ) -> None:
-    """Write the rows marked in `chosen` with their digests (16 bytes each) and tokens.
+    """Write the rows marked in `chosen` with their digests and tokens.
 
     Args:
         rows: `shapes.written`.
-        digests: of all rows, in order.
+        digests: of all rows, in order: (rows, 16).
         tokens: of all rows; None leaves the column null.
     """
-    index = pl.col(INDEX)
-    digest = index.map_batches(
-        lambda at: digests.gather(at).bin.encode("hex"), return_dtype=pl.String, is_elementwise=True
-    )
     counted = pl.lit(None, dtype=pl.Int32) if tokens is None else _looked_up(tokens, pl.Int32)
     kept = [name for name in rows.collect_schema() if name.startswith("keep_")]
     table = rows.filter(_marked(chosen)).select(
-        digest.alias("row"), "prompt", "completion", "messages", "label", counted.alias("tokens"), *kept
+        _hexadecimal(digests).alias("row"),
+        "prompt",
+        "completion",
+        "messages",
+        "label",
+        counted.alias("tokens"),
+        *kept,
     )
     table.sink_parquet(
         path,
@@ -91,6 +94,17 @@ def write_rows(
         statistics=False,
         maintain_order=True,
     )
+
+
+_PAIRS = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2")
+
+
+def _hexadecimal(digests: Bytes) -> pl.Expr:
+    def written(at: pl.Series) -> pl.Series:
+        pairs = _PAIRS[digests[at.to_numpy()]]  # (batch, 16) of two digits
+        return pl.Series(np.ascontiguousarray(pairs).view("S32").ravel(), dtype=pl.Binary).cast(pl.String)
+
+    return pl.col(INDEX).map_batches(written, return_dtype=pl.String, is_elementwise=True)
 
 
 def _marked(marks: NDArray[np.bool_]) -> pl.Expr:
