@@ -1,4 +1,4 @@
-"""The one tree of errors. The type says whose fault it is, the HTTP status, the exit code and whether to retry.
+"""The one tree of errors. The type says whose fault it is, the HTTP status, the exit code, whether to retry.
 
     TunelineError
       UserError                 what was given is wrong; retrying changes nothing
@@ -52,7 +52,11 @@ class TunelineError(Exception):
     def from_json(cls, body: dict[str, Any]) -> "TunelineError":
         """The error of the class whose `code` the body names; `InternalError` if none does."""
         kind = _by_code().get(str(body.get("code")), InternalError)
-        return kind(str(body.get("message", "")), hint=str(body.get("hint", "")), details=list(body.get("details", [])))
+        return kind(
+            str(body.get("message", "")),
+            hint=str(body.get("hint", "")),
+            details=list(body.get("details", [])),
+        )
 
     def with_hint(self, hint: str) -> Self:
         """The same error with another hint."""

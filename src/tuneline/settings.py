@@ -16,7 +16,7 @@ class Settings:
     home: Path
     """`TUNELINE_HOME`: where the record, artifacts, logs and caches live. Default `~/.tuneline`."""
     url: str | None = None
-    """`TUNELINE_URL`: a server elsewhere; the same commands then talk to it. Default: the one of this home."""
+    """`TUNELINE_URL`: a server elsewhere; the same commands talk to it. Default: the one of this home."""
     port: int = 8080
     """`TUNELINE_PORT`: where this home's server listens, on 127.0.0.1."""
     task_slots: int = 2
@@ -24,7 +24,7 @@ class Settings:
     offline: bool = False
     """`TUNELINE_OFFLINE`: `1` never asks the network; pinned copies are used and said to be."""
     drain_s: float = 30.0
-    """`TUNELINE_DRAIN_S`: seconds that open requests of a revision may take to end after it lost its traffic."""
+    """`TUNELINE_DRAIN_S`: seconds that open requests of a revision may take after it lost its traffic."""
     log_level: str = "INFO"
     """`TUNELINE_LOG_LEVEL`: of the server's own log file."""
 

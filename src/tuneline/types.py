@@ -1,6 +1,6 @@
 """Names for ids, digests and times, shared by every layer.
 
-A digest is always written `sha256:<64 hex>`; a time is Unix seconds as a float, made a string only at an edge.
+A digest is always written `sha256:<64 hex>`; a time is Unix seconds as a float, a string only at an edge.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
 
 
 def canonical_json(value: Json) -> str:
-    """One text for equal values: sorted keys, no spaces, UTF-8 as it is. What digests of values are taken over."""
+    """One text for equal values: sorted keys, no spaces, UTF-8 as it is. Digests of values cover this."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

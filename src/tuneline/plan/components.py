@@ -1,7 +1,8 @@
 """The steps of the line as KFP components: what each reads, what it puts out, and in which order they stand.
 
 Pure data. `plan.compile` turns it into IR; `steps/<name>.py` is the program behind each.
-A parameter's `field` is a dotted path into the project; its root input in the IR is that path with `_` for `.`.
+A parameter's `field` is a dotted path into the project; its root input in the IR is that path with `_`
+for `.`.
 """
 
 from dataclasses import dataclass, field
@@ -9,10 +10,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter of a step. `type` is KFP's: STRING, NUMBER_INTEGER, NUMBER_DOUBLE, BOOLEAN, LIST, STRUCT."""
+    """One parameter of a step."""
 
     name: str
     type: str
+    """KFP's: STRING, NUMBER_INTEGER, NUMBER_DOUBLE, BOOLEAN, LIST, STRUCT."""
     field: str = ""
     """Dotted path in the project it comes from, e.g. `train.r`; empty if another task gives it."""
     task: str = ""
@@ -65,7 +67,8 @@ _DATASET, _MODEL, _METRICS = "system.Dataset", "system.Model", "system.Metrics"
 LIVE = Component(
     "live",
     params=(
-        _p("model", _S, "name"), _p("endpoint", _S, "deploy.endpoint"), _p("init_adapter", _S, "train.init_adapter"),
+        _p("model", _S, "name"), _p("endpoint", _S, "deploy.endpoint"),
+        _p("init_adapter", _S, "train.init_adapter"),
     ),
     outputs=(
         Out("package", _MODEL),  # the live release's package; an empty folder when nothing is live
@@ -79,7 +82,7 @@ FETCH = Component(
     "fetch",
     params=(_p("source", _S, "data.source"), _p("sha256", _S, "data.sha256")),
     outputs=(Out("data", _DATASET),),
-    cached=False,  # always revalidates its source; identical bytes have an identical digest, so what follows is cached
+    cached=False,  # always revalidates; identical bytes have an identical digest, so what follows is cached
     retries=3,
 )
 BASE = Component(
@@ -92,7 +95,8 @@ PREPARE = Component(
     "prepare",
     params=(
         _p("where", _S, "data.where"), _p("map", _T, "data.map"), _p("columns", _T, "data.columns"),
-        _p("format", _S, "data.format"), _p("prompt", _S, "data.prompt"), _p("completion", _S, "data.completion"),
+        _p("format", _S, "data.format"), _p("prompt", _S, "data.prompt"),
+        _p("completion", _S, "data.completion"),
         _p("label", _S, "data.label"), _p("keep", _L, "data.keep"), _p("test", _D, "data.split.test"),
         _p("limit", _I, "data.limit"), _p("max_length", _I, "train.max_length"),
         _p("task", _S, "evaluate.task"),
@@ -123,7 +127,8 @@ TUNE = Component(
 EVALUATE = Component(
     "evaluate",
     params=(
-        _p("task", _S, "evaluate.task"), _p("metrics", _L, "evaluate.metrics"), _p("slices", _L, "evaluate.slices"),
+        _p("task", _S, "evaluate.task"), _p("metrics", _L, "evaluate.metrics"),
+        _p("slices", _L, "evaluate.slices"),
         _p("dtype", _S, "train.dtype"), _p("max_length", _I, "train.max_length"),
         Param("live_digest", _S, task="live", output="digest"),
     ),
@@ -137,7 +142,8 @@ GATE = Component(
     "gate",
     params=(
         _p("rules", _L, "gate"),
-        Param("live_release", _S, task="live", output="release"), Param("live_digest", _S, task="live", output="digest"),
+        Param("live_release", _S, task="live", output="release"),
+        Param("live_digest", _S, task="live", output="digest"),
     ),
     inputs=(In("predictions", "evaluate", "predictions", _DATASET), In("report", "evaluate", "report")),
     outputs=(Out("verdict"),),
@@ -145,7 +151,10 @@ GATE = Component(
 )  # fmt: skip
 VERIFY = Component(
     "verify",
-    params=(_p("runtime", _S, "deploy.runtime"), _p("dtype", _S, "train.dtype"), _p("max_length", _I, "train.max_length")),
+    params=(
+        _p("runtime", _S, "deploy.runtime"), _p("dtype", _S, "train.dtype"),
+        _p("max_length", _I, "train.max_length"),
+    ),
     inputs=(
         In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),
         In("test", "prepare", "test", _DATASET), In("report", "prepare", "report"),
@@ -166,7 +175,8 @@ PROPOSE = Component(
     "propose",
     params=(
         _p("model", _S, "name"), _p("deploy", _T, "deploy"),
-        Param("live_digest", _S, task="live", output="digest"), Param("passed", _B, task="gate", output="passed"),
+        Param("live_digest", _S, task="live", output="digest"),
+        Param("passed", _B, task="gate", output="passed"),
     ),
     inputs=(
         In("package", "package", "package", _MODEL), In("base", "base", "base", _MODEL),

@@ -1,7 +1,8 @@
 """The facts a run is made of, and what the layers above and below must offer so that it can be executed.
 
-A run's state is its events, replayed by `plan.schedule.fold`. An event is a fact or a decision already taken; replay
-never decides again. Each has a version; `from_json` reads every version ever written (fixtures in the tests).
+A run's state is its events, replayed by `plan.schedule.fold`. An event is a fact or a decision already
+taken; replay never decides again. Each has a version; `from_json` reads every version ever written (fixtures
+in the tests).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,13 +15,14 @@ from tuneline.types import Digest, RunId
 
 @dataclass(frozen=True)
 class ArtifactRef:
-    """One artifact as a task put it out. `uri` is a plain absolute path for local files (KFP's SDK uses it as such)."""
+    """One artifact as a task put it out."""
 
     name: str
     """The output's key, e.g. `adapter`."""
     type: str
     """`system.Dataset`, `system.Model`, `system.Metrics`, `system.Artifact`, ..."""
     uri: str
+    """For a local file its plain absolute path: KFP's SDK uses it as such."""
     digest: Digest
     """Of the file's bytes, or of a folder's sorted (path, digest) list."""
     size_bytes: int
@@ -61,7 +63,7 @@ class AttemptStarted(Event):
     pid: int
     """Of the shim."""
     pid_started: float
-    """The shim's start time in Unix seconds as the kernel has it: with the pid it names one process for ever."""
+    """The shim's start time, Unix seconds: with the pid it names one process for ever."""
     folder: str
     cache_key: str | None = None
 
@@ -182,7 +184,7 @@ def from_json(body: Mapping[str, Any]) -> Event:
     kind = KINDS.get(str(body.get("kind")))
     if kind is None or int(body.get("version", 0)) > kind.version:
         raise InternalError(
-            f"The record holds an event {body.get('kind')!r} version {body.get('version')}, which this program does not know.",
+            f"The record holds an event {body.get('kind')!r} version {body.get('version')}, unknown here.",
             hint="It was written by a newer tuneline: upgrade to that version.",
         )
     values = {f.name: body[f.name] for f in fields(kind) if f.name in body}
@@ -213,7 +215,7 @@ class EventSink(Protocol):
     """Where the runner writes what happened."""
 
     def append(self, lease: Lease, events: Sequence[Event], at: float) -> list[Stored]:
-        """Store events in one transaction with the views they change. Raises LeaseLost, and stores nothing, if void."""
+        """Store events in one transaction with the views they change. Raises LeaseLost, storing nothing."""
         ...
 
     def series(self, run: RunId, task: str, points: Sequence[Mapping[str, Any]]) -> None:
@@ -252,4 +254,6 @@ class LeaseLost(InternalError):
     code = "lease_lost"
 
     def __init__(self, run: RunId) -> None:
-        super().__init__(f"Another process took over run {run}.", hint="Nothing to do: that process goes on with it.")
+        super().__init__(
+            f"Another process took over run {run}.", hint="Nothing to do: that process goes on with it."
+        )

@@ -1,8 +1,8 @@
-"""What a step sees of the world: its parameters, its input files, where to put its outputs, and how to report.
+"""What a step sees of the world: its parameters, its files, and how to report.
 
-The wire is KFP's executor contract: `--executor-input JSON` in, an ExecutorOutput file out, so a step runs under any
-engine that executes KFP IR. Beside the outputs file a step writes `events.jsonl` (progress, one JSON object a line) and,
-when it fails, `error.json` (`TunelineError.to_json()`), which whoever ran it reads.
+The wire is KFP's executor contract: `--executor-input JSON` in, an ExecutorOutput file out, so a step runs
+under any engine that executes KFP IR. Beside the outputs file a step writes `events.jsonl` (progress, one
+JSON object a line) and, when it fails, `error.json` (`TunelineError.to_json()`), which whoever ran it reads.
 """
 
 import json
@@ -45,7 +45,9 @@ class Step:
             if listed.get("artifacts"):
                 paths[key] = Path(listed["artifacts"][0]["uri"])
                 metadata[key] = listed["artifacts"][0].get("metadata", {})
-        wanted = {key: Path(listed["artifacts"][0]["uri"]) for key, listed in outputs.get("artifacts", {}).items()}
+        wanted = {
+            key: Path(listed["artifacts"][0]["uri"]) for key, listed in outputs.get("artifacts", {}).items()
+        }
         for path in wanted.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         output_file = Path(outputs["outputFile"])
@@ -75,13 +77,15 @@ class Step:
         self._event({"type": "note", "message": message})
 
     def finish(self) -> None:
-        """Write the ExecutorOutput file, atomically. Raises InternalError if a declared artifact was not made."""
+        """Write the ExecutorOutput file, atomically. Raises InternalError if an artifact was not made."""
         artifacts = {}
         for key, path in self.outputs.items():
             uri = self._uris_out.get(key, str(path))
             if not Path(uri).exists():
                 raise InternalError(f"The step ended without its output `{key}` ({uri}).")
-            artifacts[key] = {"artifacts": [{"name": key, "uri": uri, "metadata": self._metadata_out.get(key, {})}]}
+            artifacts[key] = {
+                "artifacts": [{"name": key, "uri": uri, "metadata": self._metadata_out.get(key, {})}]
+            }
         body = {"parameterValues": self._parameters_out, "artifacts": artifacts}
         scratch = self.output_file.with_suffix(".tmp")
         with scratch.open("w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""`tuneline step NAME --executor-input JSON`: finds the step's module, runs it, and turns an error into error.json."""
+"""`tuneline step NAME --executor-input JSON`: finds the step, runs it, turns an error into error.json."""
 
 import importlib
 import json
@@ -12,7 +12,10 @@ from tuneline.steps.io import Step
 
 
 def main(name: str, executor_input: str) -> int:
-    """Run step `name` (`tuneline.steps.<name>.run(step)`). Returns the exit code; an error is written beside the outputs."""
+    """Run step `name`, i.e. `tuneline.steps.<name>.run(step)`; an error is written beside the outputs.
+
+    Returns the exit code.
+    """
     step = Step.parse(executor_input, os.environ)
     try:
         importlib.import_module(f"tuneline.steps.{name}").run(step)
@@ -24,10 +27,18 @@ def main(name: str, executor_input: str) -> int:
             traceback.print_exc()
         return _fail(step, _from_os(error))
     except MemoryError:
-        return _fail(step, ResourceError(f"Step `{name}` ran out of memory.", hint="Give it more, or use smaller batches."))
-    except Exception as error:  # noqa: BLE001 - the last seam: anything else is our fault and says so
+        return _fail(
+            step,
+            ResourceError(f"Step `{name}` ran out of memory.", hint="Give it more, or use smaller batches."),
+        )
+    except Exception as error:  # the last seam: anything else is our fault and says so
         traceback.print_exc()
-        return _fail(step, InternalError(f"Step `{name}` broke: {type(error).__name__}: {error}", hint="See the task's log."))
+        return _fail(
+            step,
+            InternalError(
+                f"Step `{name}` broke: {type(error).__name__}: {error}", hint="See the task's log."
+            ),
+        )
     return 0
 
 
