@@ -26,11 +26,19 @@ class CountingImage(FunctionImage):
 def line() -> dict[str, Any]:
     """Four tasks, two of them beside each other."""
 
-    def task(**read: str) -> dict[str, Any]:
-        reads = {name: (name, "f") for name in read}
-        return {"image": "counting", "command": ["{{$}}"], "read": reads, "made": ["f"], "cached": True}
+    def task(name: str, *reads: str) -> dict[str, Any]:
+        read, given = {up: (up, "f") for up in reads}, {"name": name}  # no two tasks have one cache key
+        command = ["{{$}}"]
+        return {
+            "image": "counting",
+            "command": command,
+            "given": given,
+            "read": read,
+            "made": ["f"],
+            "cached": True,
+        }
 
-    return pipeline({"a": task(), "b": task(a=""), "c": task(a=""), "d": task(b="", c="")})
+    return pipeline({"a": task("a"), "b": task("b", "a"), "c": task("c", "a"), "d": task("d", "b", "c")})
 
 
 def main(home: Path) -> int:

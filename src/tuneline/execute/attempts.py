@@ -145,7 +145,7 @@ def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Att
         }
         process = launch(folder.path, folder.log, {**env, **own, **about}, packages=bool(program.entry))
     except OSError as error:
-        raise from_os(error, f"Task `{job.task.name}` could not be started") from error
+        raise from_os(error, f"Task `{job.task.name}` could not be started", folder.path) from error
     except ValueError as error:
         raise InternalError(f"Task `{job.task.name}` could not be started: {error}.") from error
     return Attempt(job, number, folder, process, key)
@@ -171,14 +171,13 @@ def conclude(attempt: Attempt) -> Conclusion:
     except TunelineError as error:
         return Conclusion(error=error.to_json(), exit_code=0)
     except OSError as error:
-        return Conclusion(
-            error=from_os(error, f"Outputs of task `{name}` could not be read").to_json(), exit_code=0
-        )
+        unread = from_os(error, f"Outputs of task `{name}` could not be read", attempt.folder.path)
+        return Conclusion(error=unread.to_json(), exit_code=0)
 
 
-def from_os(error: OSError, what: str) -> TunelineError:
-    """The system's refusal as our error."""
-    where = f" ({error.filename})" if error.filename else ""
+def from_os(error: OSError, what: str, path: Path) -> TunelineError:
+    """The system's refusal as our error. `path`: what was worked on, if the system does not say."""
+    where = f" ({error.filename or path})"
     if error.errno in _FULL:
         return ResourceError(
             f"{what}: the disk is full{where}.",
@@ -234,8 +233,8 @@ def _without_ending(attempt: Attempt) -> Conclusion:
     if not kill_left(attempt.folder.path):
         _log.error("Processes of %s are still there although they were killed.", attempt.folder.path)
     if shim is not None and shim.exit_code in _FULL:
-        full = OSError(errno.ENOSPC, "", str(attempt.folder.path))
-        return Conclusion(error=from_os(full, f"Task `{name}` could not be started").to_json())
+        full = from_os(OSError(errno.ENOSPC, ""), f"Task `{name}` could not be started", attempt.folder.path)
+        return Conclusion(error=full.to_json())
     error = TransientError(
         f"Attempt {attempt.number} of task `{name}` was lost: its process is gone without a word."
     )
@@ -268,7 +267,7 @@ def _failed(attempt: Attempt, ending: Ending) -> Conclusion:
 def _unexplained(attempt: Attempt, code: int) -> TunelineError:
     name = attempt.job.task.name
     if shutil.disk_usage(attempt.folder.path).free < _LITTLE:
-        return from_os(OSError(errno.ENOSPC, "", str(attempt.folder.path)), f"Task `{name}` failed")
+        return from_os(OSError(errno.ENOSPC, ""), f"Task `{name}` failed", attempt.folder.path)
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     tail = attempt.folder.log_tail()
     return TransientError(
