@@ -1,16 +1,21 @@
 """`tuneline chat`: one question to an endpoint, its answer as it comes."""
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
-import httpx
 
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json
-from tuneline.errors import NetworkError, NotFoundError
+from tuneline.errors import ConflictError, NetworkError
 
-TIMEOUT = httpx.Timeout(300.0, connect=5.0)
+if TYPE_CHECKING:
+    import httpx
+
+SILENT_S = 300.0
+"""How long an endpoint may be silent before it counts as gone."""
+HINT = "`tuneline status` shows the endpoint and what serves it."
 
 
 @click.command()
@@ -24,7 +29,7 @@ TIMEOUT = httpx.Timeout(300.0, connect=5.0)
     default=0.0,
     show_default=True,
     type=click.FloatRange(0, 2),
-    help="0: always the same answer.",
+    help="0: always the likeliest answer.",
 )
 @json_option
 def chat(endpoint: str, text: str, max_tokens: int, temperature: float, as_json: bool) -> None:
@@ -32,50 +37,63 @@ def chat(endpoint: str, text: str, max_tokens: int, temperature: float, as_json:
     with server() as client:
         found = client.endpoint(endpoint)
     if not found["url"] or not found["live"]:
-        raise NotFoundError(
-            f"Endpoint `{endpoint}` serves nothing: {found['phase']}. {found['message']}".rstrip(),
-            hint="`tuneline status` shows it; `tuneline run` of its project brings a release to it.",
+        said = f": {found['message']}" if found["message"] else ""
+        raise ConflictError(
+            f"Endpoint `{endpoint}` serves nothing now; it is {found['phase']}{said}.",
+            hint=f"{HINT} `tuneline run` of its project brings a release to it.",
         )
     body = {
-        "model": found["live"].partition("@")[0],
+        "model": str(found["live"]).partition("@")[0],
         "messages": [{"role": "user", "content": text}],
         "max_tokens": max_tokens,
         "temperature": temperature,
-        "stream": not as_json,
     }
+    url = f"{found['url']}/v1/chat/completions"
+    if as_json:
+        print_json(answer(url, body))
+        return
+    for piece in pieces(url, body):
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+def answer(url: str, body: dict[str, Any]) -> Any:
+    """The whole answer to an OpenAI chat request. Raises NetworkError with what the endpoint said."""
+    return json.loads("".join(_lines(url, body)))
+
+
+def pieces(url: str, body: dict[str, Any]) -> Iterator[str]:
+    """The answer's text to an OpenAI chat request, as it is made. Raises NetworkError, also in its middle."""
+    for line in _lines(url, {**body, "stream": True}):
+        if not line.startswith("data: ") or line == "data: [DONE]":
+            continue
+        chunk = json.loads(line.removeprefix("data: "))
+        if "error" in chunk:
+            raise NetworkError(f"{url} broke off: {chunk['error'].get('message')}", hint=HINT)
+        for choice in chunk.get("choices", []):
+            yield choice.get("delta", {}).get("content") or ""
+
+
+def _lines(url: str, body: dict[str, Any]) -> Iterator[str]:
+    import httpx  # noqa: PLC0415 - 80 ms that no --help needs
+
+    timeout = httpx.Timeout(SILENT_S, connect=5.0)
     try:
-        _ask(f"{found['url']}/v1/chat/completions", body, as_json)
+        # trust_env=False: a proxy variable must not send a loopback call elsewhere
+        with (
+            httpx.Client(timeout=timeout, trust_env=False) as http,
+            http.stream("POST", url, json=body) as response,
+        ):
+            if response.is_error:
+                response.read()
+                raise NetworkError(f"{url} answered {response.status_code}: {_error(response)}", hint=HINT)
+            yield from response.iter_lines()
     except httpx.HTTPError as error:
-        raise NetworkError(
-            f"{found['url']} broke off: {error or type(error).__name__}.",
-            hint="`tuneline status` shows whether it is well.",
-        ) from error
+        raise NetworkError(f"{url} broke off: {error or type(error).__name__}.", hint=HINT) from error
 
 
-def _ask(url: str, body: dict[str, Any], as_json: bool) -> None:
-    with (
-        httpx.Client(timeout=TIMEOUT, trust_env=False) as http,
-        http.stream("POST", url, json=body) as answer,
-    ):
-        if answer.is_error:
-            answer.read()
-            raise NetworkError(f"{url} answered {answer.status_code}: {_error(answer.text)}")
-        if as_json:
-            answer.read()
-            print_json(answer.json())
-            return
-        for line in answer.iter_lines():
-            if line.startswith("data: ") and line != "data: [DONE]":
-                chunk = json.loads(line[len("data: ") :])
-                if "error" in chunk:
-                    raise NetworkError(f"{url} broke off: {chunk['error'].get('message')}")
-                for choice in chunk.get("choices", []):
-                    click.echo(choice.get("delta", {}).get("content") or "", nl=False)
-        click.echo()
-
-
-def _error(text: str) -> str:
+def _error(response: "httpx.Response") -> str:
     try:
-        return str(json.loads(text)["error"]["message"])
+        return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return text[:200]
+        return response.text[:200]

@@ -1,18 +1,20 @@
-"""Finding this home's server, starting it where a command may, and finding it again after it was killed."""
+"""Finding this home's server, starting it where a command may, and finding it again after it was killed.
+
+The client is imported when it is needed: `--help` of every command passes through here.
+"""
 
 import json
 import os
 import time
 from collections.abc import Callable
-from typing import TypeVar
-
-import psutil
+from typing import TYPE_CHECKING, TypeVar
 
 from tuneline.cli.output import say
-from tuneline.client import Client, ensure_server, find_server
-from tuneline.client.server import FILE
 from tuneline.errors import NetworkError, TransientError
 from tuneline.settings import Settings
+
+if TYPE_CHECKING:
+    from tuneline.client import Client
 
 T = TypeVar("T")
 
@@ -28,12 +30,14 @@ def settings() -> Settings:
     return Settings.from_env(os.environ)
 
 
-def server(*, start: bool = False) -> Client:
+def server(*, start: bool = False) -> "Client":
     """A client of this home's server. `start`: start it, and say so, if none answers.
 
     Only commands that change something start one: a server brings back endpoints that `down` stopped.
     Raises: NetworkError if none answers and none may be started; what kept it from starting.
     """
+    from tuneline.client import ensure_server, find_server  # noqa: PLC0415 - see the module
+
     chosen = settings()
     if start:
         client, started = ensure_server(chosen)
@@ -52,10 +56,10 @@ def server(*, start: bool = False) -> Client:
 class Link:
     """A client that survives the server: one that was killed is started again, then asked again."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: "Client") -> None:
         self.client = client
 
-    def __call__(self, ask: Callable[[Client], T]) -> T:
+    def __call__(self, ask: Callable[["Client"], T]) -> T:
         """The answer to `ask`. Raises NetworkError if the server was stopped, or is not back in time."""
         begin = time.monotonic()
         while True:
@@ -69,7 +73,9 @@ class Link:
                 time.sleep(LOOK_S)
 
 
-def _found_again(chosen: Settings) -> Client:
+def _found_again(chosen: Settings) -> "Client":
+    from tuneline.client import ensure_server  # noqa: PLC0415 - see the module
+
     begin = time.monotonic()
     missing_since: float | None = None
     while True:
@@ -92,7 +98,7 @@ def _found_again(chosen: Settings) -> Client:
         if client_now is not None:
             return client_now
         if now - begin > BACK_S:
-            where = chosen.url or str(chosen.home / FILE)
+            where = chosen.url or f"of {chosen.home}"
             raise NetworkError(
                 f"The server ({where}) has not answered for {BACK_S:.0f} s.",
                 hint="`tuneline status` shows whether it is well; runs go on without this command.",
@@ -100,7 +106,9 @@ def _found_again(chosen: Settings) -> Client:
         time.sleep(LOOK_S)
 
 
-def _answering(chosen: Settings) -> Client | None:
+def _answering(chosen: Settings) -> "Client | None":
+    from tuneline.client import find_server  # noqa: PLC0415 - see the module
+
     try:
         return find_server(chosen)
     except TransientError:
@@ -109,6 +117,8 @@ def _answering(chosen: Settings) -> Client | None:
 
 def _pid(chosen: Settings) -> int | None:
     """The process of the server that wrote `server.json`; None without that file: it ended in order."""
+    from tuneline.client.server import FILE  # noqa: PLC0415 - see the module
+
     try:
         return int(json.loads((chosen.home / FILE).read_text(encoding="utf-8"))["pid"])
     except (OSError, ValueError, KeyError):
@@ -116,6 +126,8 @@ def _pid(chosen: Settings) -> int | None:
 
 
 def _lives(pid: int) -> bool:
+    import psutil  # noqa: PLC0415 - see the module
+
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -14,13 +14,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
-import psutil
 
 from tuneline import __version__
 from tuneline.cli import exits
 from tuneline.cli.connect import settings
 from tuneline.cli.output import json_option, print_json, print_table, say
-from tuneline.client import find_server
 from tuneline.errors import TunelineError
 from tuneline.settings import Settings
 
@@ -85,6 +83,8 @@ def examine(chosen: Settings, cpuinfo: Path) -> list[Finding]:
 
 
 def _memory() -> Finding:
+    import psutil  # noqa: PLC0415 - no --help needs it
+
     total = psutil.virtual_memory().total / GIB
     found = f"{os.cpu_count()} cores, {total:.0f} GiB"
     return Finding("machine", total >= 4, found, "A 270M model needs 4 GiB; a larger one a larger machine.")
@@ -123,6 +123,8 @@ def _package(name: str, does: str, fix: str, needed: bool) -> Finding:
 
 
 def _server(chosen: Settings) -> Finding:
+    from tuneline.client import find_server  # noqa: PLC0415 - httpx, which no --help needs
+
     try:
         client = find_server(chosen)
     except TunelineError as error:

@@ -6,14 +6,13 @@ following, never the run; a server that is killed meanwhile is started again.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tuneline.cli.connect import Link
 from tuneline.cli.output import say
-from tuneline.cli.picture import changes, picture
-from tuneline.cli.progress import Tracks, doing, tracked
+from tuneline.cli.progress import Tracks, changes, doing, tracked
 from tuneline.cli.report import is_live
 from tuneline.errors import NotFoundError
 
@@ -62,16 +61,17 @@ class Screen:
 class Terminal(Screen):
     """The live picture."""
 
-    def __init__(self, live: Any) -> None:
+    def __init__(self, live: Any, picture: Callable[..., Any]) -> None:
         super().__init__()
         self._live = live
+        self._picture = picture
 
     def show(self, run: Json) -> None:
         """The whole picture anew."""
         now = time.time()
         self.tracks = tracked(self.tracks, run, now)
         self._before = run
-        self._live.update(picture(run, self.tracks, now, self._noted), refresh=True)
+        self._live.update(self._picture(run, self.tracks, now, self._noted), refresh=True)
 
     def note(self, text: str) -> None:
         """A line under the tasks."""
@@ -89,12 +89,14 @@ def screen() -> Iterator[Screen]:
     from rich.console import Console  # noqa: PLC0415 - 60 ms that a run without a terminal does without
     from rich.live import Live  # noqa: PLC0415
 
+    from tuneline.cli.picture import picture  # noqa: PLC0415
+
     console = Console(stderr=True)
     if console.is_dumb_terminal:
         yield Screen()
         return
     with Live(console=console, auto_refresh=False, transient=False) as live:
-        yield Terminal(live)
+        yield Terminal(live, picture)
 
 
 def follow(link: Link, id: str, shown: Screen) -> Json:

@@ -1,14 +1,19 @@
-"""A project for a command: the file, `-p` and the gate's rules, with the faults of all three told at once."""
+"""A project for a command: the file, `-p` and the gate's rules, with the faults of all three told at once.
+
+Parsers are imported when there is something to parse: `--help` passes through here.
+"""
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from tuneline.errors import SpecError
-from tuneline.plan.rules import check_rules
-from tuneline.spec.project import FILE, Loaded, apply, load
+
+if TYPE_CHECKING:
+    from tuneline.client import Client
+    from tuneline.spec.project import Loaded
 
 overrides_option = click.option(
     "-p",
@@ -21,11 +26,13 @@ overrides_option = click.option(
 project_argument = click.argument("project", type=click.Path(path_type=Path), default=".")
 
 
-def load_project(path: Path, params: tuple[str, ...]) -> Loaded:
+def load_project(path: Path, params: tuple[str, ...]) -> "Loaded":
     """The project with `-p` applied, and its gate's rules read.
 
     Raises: NotFoundError; SpecError with every fault in `details`; UsageError for a `-p` without `=`.
     """
+    from tuneline.spec.project import apply, load  # noqa: PLC0415 - see the module
+
     overrides = parsed_overrides(params)
     try:
         loaded = load(path)
@@ -38,6 +45,25 @@ def load_project(path: Path, params: tuple[str, ...]) -> Loaded:
     if faults:
         raise _with([], faults, "docs/gate.md says what a rule may be.")
     return loaded
+
+
+def submit(client: "Client", loaded: "Loaded") -> dict[str, Any]:
+    """Start a run of a project; the run. Its parameters are the fields that `-p` changed."""
+    from tuneline.plan.compile import compile_project, input_name  # noqa: PLC0415 - see the module
+    from tuneline.types import digest_bytes  # noqa: PLC0415
+
+    spec = compile_project(loaded.project)
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    changed = {
+        name: inputs[name]["defaultValue"] for name in map(input_name, loaded.overrides) if name in inputs
+    }
+    about = {
+        "name": loaded.project.name,
+        "text": loaded.text,
+        "path": str(loaded.folder / loaded.file),
+        "digest": digest_bytes(loaded.text.encode()),
+    }
+    return client.submit(spec, changed, about)
 
 
 def parsed_overrides(params: tuple[str, ...]) -> dict[str, str]:
@@ -64,6 +90,8 @@ def _line(fault: str) -> int:
 
 def _faults(rules: list[tuple[str, str]], slices: list[str] | None) -> list[str]:
     """One line a fault of `(place, rule)`s, each with its place."""
+    from tuneline.plan.rules import check_rules  # noqa: PLC0415 - see the module
+
     found = []
     for place, rule in rules:
         for fault in check_rules([rule], slices):
@@ -71,7 +99,7 @@ def _faults(rules: list[tuple[str, str]], slices: list[str] | None) -> list[str]
     return found
 
 
-def _placed(path: Path, loaded: Loaded) -> list[tuple[str, str]]:
+def _placed(path: Path, loaded: "Loaded") -> list[tuple[str, str]]:
     rules = [str(rule) for rule in loaded.project.value("gate")]
     written = _written_rules(path)
     if [rule for _, rule in written] == rules:
@@ -81,6 +109,10 @@ def _placed(path: Path, loaded: Loaded) -> list[tuple[str, str]]:
 
 def _written_rules(path: Path) -> list[tuple[str, str]]:
     """The rules of a project file, each with `file:line: gate: `, as far as it can be read."""
+    import yaml  # noqa: PLC0415 - see the module
+
+    from tuneline.spec.project import FILE  # noqa: PLC0415
+
     file = path / FILE if path.is_dir() else path
     try:
         root = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)

@@ -1,4 +1,4 @@
-"""What a run looks like while it goes: a rich picture for a terminal, plain lines for anything else. Pure.
+"""What a run looks like while it goes: a rich picture for a terminal. Pure.
 
 Every state stands there as a word; marks and colours only repeat it.
 """
@@ -10,7 +10,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tuneline.cli.progress import Track, Tracks, doing, duration, seconds_between, share_done, sparkline
+from tuneline.cli.progress import (
+    WORDS,
+    Track,
+    Tracks,
+    doing,
+    duration,
+    seconds_between,
+    share_done,
+    sparkline,
+)
 
 Run = Mapping[str, Any]
 """The API's run."""
@@ -18,10 +27,6 @@ Run = Mapping[str, Any]
 MARKS = {
     "PENDING": ("·", "dim"), "RUNNING": ("▸", "cyan"), "SUCCEEDED": ("✓", "green"), "CACHED": ("✓", "green"),
     "SKIPPED": ("-", "dim"), "FAILED": ("✗", "bold red"), "CANCELED": ("■", "yellow"),
-}  # fmt: skip
-WORDS = {
-    "PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done", "CACHED": "cached",
-    "SKIPPED": "skipped", "FAILED": "FAILED", "CANCELED": "canceled",
 }  # fmt: skip
 BAR = 20
 """Width of a progress bar, in characters."""
@@ -62,28 +67,3 @@ def _detail(task: Mapping[str, Any], track: Track | None) -> Text:
     if track is not None and track.losses:
         text.append("  " + sparkline(track.losses, BAR), style="cyan")
     return text
-
-
-def changes(before: Run | None, run: Run) -> list[str]:
-    """Plain lines for what changed between two looks at a run: one for each start and end of a task."""
-    old = {task["name"]: _step(task) for task in before["tasks"]} if before else {}
-    found = []
-    for task in run["tasks"]:
-        was, now = old.get(task["name"], ("PENDING", 0)), _step(task)
-        if was != now:
-            found.append(_change(task))
-    return found
-
-
-def _step(task: Mapping[str, Any]) -> tuple[str, int]:
-    return task["state"], int(task["attempts"])
-
-
-def _change(task: Mapping[str, Any]) -> str:
-    name, state = task["name"], task["state"]
-    if state == "RUNNING":
-        again = f" (attempt {task['attempts']})" if int(task["attempts"]) > 1 else ""
-        return f"{name}: started{again}"
-    took = f" in {duration(task['seconds'])}" if task["seconds"] is not None and state != "CACHED" else ""
-    said = doing(task)
-    return f"{name}: {WORDS.get(state, state)}{took}" + (f": {said}" if said else "")

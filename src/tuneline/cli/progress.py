@@ -9,11 +9,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+Run = Mapping[str, Any]
+"""The API's run."""
 Task = Mapping[str, Any]
 """A task of the API's run."""
 
 POINTS = 40
 """How many points of a task are kept: about the last half minute of looks."""
+WORDS = {
+    "PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done", "CACHED": "cached",
+    "SKIPPED": "skipped", "FAILED": "FAILED", "CANCELED": "canceled",
+}  # fmt: skip
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -29,7 +35,7 @@ class Track:
 Tracks = Mapping[str, Track]
 
 
-def tracked(tracks: Tracks, run: Mapping[str, Any], now: float) -> Tracks:
+def tracked(tracks: Tracks, run: Run, now: float) -> Tracks:
     """The tracks after one more look at a run, at `now` (Unix seconds)."""
     return {
         task["name"]: _longer(tracks.get(task["name"]), task, now)
@@ -48,6 +54,31 @@ def _longer(track: Track | None, task: Task, now: float) -> Track:
     if isinstance(point.get("loss"), int | float):
         longer = replace(longer, losses=(*track.losses, float(point["loss"])))
     return longer
+
+
+def changes(before: Run | None, run: Run) -> list[str]:
+    """Plain lines for what changed between two looks at a run: one for each start and end of a task."""
+    old = {task["name"]: _step(task) for task in before["tasks"]} if before else {}
+    found = []
+    for task in run["tasks"]:
+        was, now = old.get(task["name"], ("PENDING", 0)), _step(task)
+        if was != now:
+            found.append(_change(task))
+    return found
+
+
+def _step(task: Mapping[str, Any]) -> tuple[str, int]:
+    return task["state"], int(task["attempts"])
+
+
+def _change(task: Mapping[str, Any]) -> str:
+    name, state = task["name"], task["state"]
+    if state == "RUNNING":
+        again = f" (attempt {task['attempts']})" if int(task["attempts"]) > 1 else ""
+        return f"{name}: started{again}"
+    took = f" in {duration(task['seconds'])}" if task["seconds"] is not None and state != "CACHED" else ""
+    said = doing(task)
+    return f"{name}: {WORDS.get(state, state)}{took}" + (f": {said}" if said else "")
 
 
 def time_left(track: Track | None, task: Task) -> float | None:

@@ -1,4 +1,7 @@
-"""Commands about a project file: `init`, `check`, `data preview`, `config-schema`. None needs a server."""
+"""Commands about a project file: `init`, `check`, `data preview`, `config-schema`. None needs a server.
+
+Whatever parses is imported when it is needed: `--help` passes through here.
+"""
 
 from pathlib import Path
 
@@ -9,9 +12,6 @@ from tuneline.cli.errors import show_error
 from tuneline.cli.loading import load_project, overrides_option, project_argument
 from tuneline.cli.output import json_option, print_json, say
 from tuneline.errors import ConflictError, SpecError, TunelineError
-from tuneline.spec.project import FILE
-from tuneline.spec.scaffold import starter
-from tuneline.spec.schema import schema_text
 
 USUAL_ROWS = 400
 """Held-out rows that `check` assumes when nobody knows better: those of the starter's project."""
@@ -21,6 +21,9 @@ USUAL_ROWS = 400
 @click.argument("name")
 def init(name: str) -> None:
     """Write NAME/tuneline.yaml: a commented project file that runs as it is."""
+    from tuneline.spec.project import FILE  # noqa: PLC0415 - see the module
+    from tuneline.spec.scaffold import starter  # noqa: PLC0415
+
     folder = Path(name)
     file = folder / FILE
     text = starter(folder.resolve().name)
@@ -50,7 +53,7 @@ def check(project: Path, params: tuple[str, ...], rows: int | None, as_json: boo
 
     Exit code 2 if there is a fault.
     """
-    from tuneline.plan.power import decidable  # noqa: PLC0415 - numpy, which no other command here needs
+    from tuneline.plan.power import decidable  # noqa: PLC0415 - see the module
 
     try:
         loaded = load_project(project, params)
@@ -117,4 +120,6 @@ def preview(project: Path, params: tuple[str, ...], limit: int, as_json: bool) -
 @click.command()
 def config_schema() -> None:
     """Print the project file's JSON Schema."""
+    from tuneline.spec.schema import schema_text  # noqa: PLC0415 - see the module
+
     click.echo(schema_text(), nl=False)

@@ -1,7 +1,7 @@
 """`tuneline run`: a project to the server, its picture while it runs, its report when it has ended."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,13 +9,12 @@ from tuneline.cli import exits, report
 from tuneline.cli.connect import Link, server, settings
 from tuneline.cli.errors import show_error
 from tuneline.cli.following import follow, screen, wait_until_live
-from tuneline.cli.loading import load_project, overrides_option, project_argument
+from tuneline.cli.loading import load_project, overrides_option, project_argument, submit
 from tuneline.cli.output import json_option, print_json, say
-from tuneline.client import Client
 from tuneline.errors import TunelineError
-from tuneline.plan.compile import compile_project, input_name
-from tuneline.spec.project import Loaded
-from tuneline.types import digest_bytes
+
+if TYPE_CHECKING:
+    from tuneline.client import Client
 
 
 @click.command()
@@ -42,23 +41,7 @@ def run(project: Path, params: tuple[str, ...], detach: bool, as_json: bool) -> 
     say(f"Follow it with `tuneline runs show -f {id}`.")
 
 
-def submit(client: Client, loaded: Loaded) -> dict[str, Any]:
-    """Start a run of a project; the run. Its parameters are the fields that `-p` changed."""
-    spec = compile_project(loaded.project)
-    inputs = spec["root"]["inputDefinitions"]["parameters"]
-    changed = {
-        name: inputs[name]["defaultValue"] for name in map(input_name, loaded.overrides) if name in inputs
-    }
-    about = {
-        "name": loaded.project.name,
-        "text": loaded.text,
-        "path": str(loaded.folder / loaded.file),
-        "digest": digest_bytes(loaded.text.encode()),
-    }
-    return client.submit(spec, changed, about)
-
-
-def follow_to_the_end(client: Client, id: str, as_json: bool) -> int:
+def follow_to_the_end(client: "Client", id: str, as_json: bool) -> int:
     """Follow a run and its release, print the report (or the object) of both; the exit code."""
     link = Link(client)
     try:

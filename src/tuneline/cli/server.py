@@ -4,11 +4,9 @@ import time
 from typing import Any
 
 import click
-import psutil
 
 from tuneline.cli.connect import server, settings
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
-from tuneline.client import ensure_server, find_server
 from tuneline.errors import TransientError
 from tuneline.settings import Settings
 
@@ -42,6 +40,8 @@ def up(port: int | None, detach: bool, child: bool) -> None:
 def _detached(chosen: Settings, port: int | None) -> None:
     if port is not None:
         raise click.UsageError("--detach takes no --port: set TUNELINE_PORT instead.")
+    from tuneline.client import ensure_server  # noqa: PLC0415 - httpx, which no --help needs
+
     client, started = ensure_server(chosen)
     with client:
         say(f"{'Started' if started else 'It runs already:'} the server of {chosen.home}.")
@@ -52,6 +52,8 @@ def _detached(chosen: Settings, port: int | None) -> None:
 @json_option
 def status(as_json: bool) -> None:
     """What is running: the server, active runs, endpoints and what serves them."""
+    from tuneline.client import find_server  # noqa: PLC0415 - httpx, which no --help needs
+
     client = find_server(settings())
     if client is None:
         body: dict[str, Any] = {"server": None, "runs": [], "endpoints": []}
@@ -99,6 +101,8 @@ def down(only_server: bool, as_json: bool) -> None:
 
     A run that is under way goes on where it was when a server is up again.
     """
+    from tuneline.client import find_server  # noqa: PLC0415 - httpx, which no --help needs
+
     client = find_server(settings())
     if client is None and not only_server and any(settings().endpoints.glob("*/*")):
         client = server(start=True)  # routers and runtimes outlive a killed server; a new one can stop them
@@ -129,6 +133,8 @@ def _stop(client: Any, only_server: bool) -> list[str]:
 
 
 def _wait_until_gone(pid: int) -> None:
+    import psutil  # noqa: PLC0415 - no --help needs it
+
     deadline = time.monotonic() + GONE_S
     while time.monotonic() < deadline:
         try:
