@@ -86,11 +86,13 @@ class Platform:
         left = [RunId(row["id"]) for row in self.record.runs.active()]
         for run in left:
             row, lease = self.record.runs.get(run), self.record.runs.lease(run)
+            events = list(self.record.runs.events(run))
+            if events and isinstance(events[-1].event, RunEnded):  # killed while a retry of it was asked for
+                self.record.runs.append(lease, [events[-1].event], events[-1].at)
+                continue
             try:
                 self._runner.start(run, self.record.runs.ir(run), row["parameters"] or {}, lease)
-            except (
-                TunelineError
-            ) as error:  # one that cannot go on must not keep the others, or the server, down
+            except TunelineError as error:  # it must not keep the others, or the server, down
                 LOG.error("run %s cannot go on: %s", run, error.message)
                 self.record.runs.append(lease, [RunEnded("FAILED", error.to_json())], self._clock())
         return list(left)
@@ -112,11 +114,13 @@ class Platform:
         if row["state"] in ACTIVE or row["state"] == "SUCCEEDED":
             hint = "Only a failed or canceled run can be retried; `tuneline run PROJECT` starts a new one."
             raise ConflictError(f"Run {id} is {row['state']}.", hint=hint)
-        lease = self.record.runs.reopen(RunId(id))
-        parameters = row["parameters"] or {}
-        self._runner.retry(
-            RunId(id), self.record.runs.ir(RunId(id)), parameters, lease, by or self.server.user
-        )
+        lease, parameters = self.record.runs.reopen(RunId(id)), row["parameters"] or {}
+        by = by or self.server.user
+        try:
+            self._runner.retry(RunId(id), self.record.runs.ir(RunId(id)), parameters, lease, by)
+        except TunelineError as error:  # it stays ended, and says why
+            self.record.runs.append(lease, [RunEnded(row["state"], error.to_json())], self._clock())
+            raise
         return self.run(id)
 
     def runs(self, limit: int = 50, project: str | None = None) -> list[Json]:

@@ -1,0 +1,61 @@
+"""What the Platform makes sure of when the runner below it says no, or was killed at a bad moment."""
+
+import pytest
+
+from tuneline.errors import SpecError
+from tuneline.plan.events import RunEnded, RunStarted
+
+
+def refuse(*_) -> None:
+    raise SpecError("no such image")
+
+
+def test_a_run_that_the_runner_refuses_leaves_nothing_behind(platform, runner, ir, monkeypatch):
+    monkeypatch.setattr(runner, "start", refuse)
+    with pytest.raises(SpecError, match="no such image"):
+        platform.submit(ir, {}, {"name": "greet"})
+    assert platform.runs() == []
+
+
+def test_a_retry_that_the_runner_refuses_leaves_the_run_ended(platform, runner, ir, monkeypatch):
+    run = platform.submit(ir, {}, {"name": "greet"})["id"]
+    platform.cancel(run)
+    monkeypatch.setattr(runner, "retry", refuse)
+    with pytest.raises(SpecError):
+        platform.retry(run)
+    assert platform.run(run)["state"] == "CANCELED"
+    assert platform.run(run)["error"]["message"] == "no such image"
+
+
+def test_unfinished_runs_are_taken_up_again_and_one_that_cannot_go_on_fails_alone(
+    platform, runner, ir, monkeypatch
+):
+    first = platform.submit(ir, {}, {"name": "first"})["id"]
+    second = platform.submit(ir, {}, {"name": "second"})["id"]
+    start, taken = runner.start, []
+
+    def start_or_refuse(run, *rest) -> None:
+        if run == first:
+            refuse()
+        taken.append(run)
+        start(run, *rest)
+
+    monkeypatch.setattr(runner, "start", start_or_refuse)
+    assert platform.adopt() == [first, second]
+    assert taken == [second]
+    assert [platform.run(run)["state"] for run in (first, second)] == ["FAILED", "RUNNING"]
+
+
+def test_a_run_whose_retry_was_cut_off_by_a_kill_is_ended_again(platform, runner, ir):
+    run = platform.submit(ir, {}, {"name": "greet"})["id"]
+    runner.record.runs.append(runner.leases[run], [RunStarted(), RunEnded("FAILED")], 5.0)
+    runner.record.runs.reopen(run)
+    platform.adopt()
+    assert platform.run(run)["state"] == "FAILED"
+    assert platform.status()["runs"] == []
+
+
+def test_a_waiting_follower_is_let_go_when_the_server_closes(platform, ir):
+    run = platform.submit(ir, {}, {"name": "greet"})["id"]
+    platform.close()
+    assert platform.events(run, after=1, wait_s=30)["state"] == "RUNNING"
