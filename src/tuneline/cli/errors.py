@@ -20,6 +20,10 @@ LOG = "command-error.log"
 """In the home: tracebacks of commands that broke."""
 
 
+class ReaderGone(Exception):
+    """Whoever read stdout closed it. Not an OSError: click ends those with exit code 1 before we see them."""
+
+
 def guarded(command: Callable[[], object]) -> int:
     """Run a command; its exit code. Every error is told on stderr."""
     try:
@@ -30,7 +34,7 @@ def guarded(command: Callable[[], object]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return exits.INTERRUPTED
-    except BrokenPipeError:  # `tuneline runs list | head`: the reader has what it wanted
+    except (ReaderGone, BrokenPipeError):  # `tuneline runs list | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
     except TunelineError as error:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from tuneline import __version__
-from tuneline.cli.errors import guarded
+from tuneline.cli.errors import ReaderGone, guarded
 
 
 class LazyGroup(click.Group):
@@ -20,6 +20,13 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.table = table
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's; a closed stdout is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of the table: the order in which a newcomer needs them."""

@@ -49,6 +49,7 @@ def picture(run: Run, tracks: Tracks, now: float, footer: str = "") -> Renderabl
         )
     took = duration(seconds_between(run["created_at"], run["finished_at"], now))
     head = Text.assemble((run["project"], "bold"), f"  run {run['id']}  {run['state'].lower()}  {took}")
+    head.no_wrap, head.overflow = True, "ellipsis"
     parts: list[RenderableType] = [head, table]
     if footer:
         parts.append(Text(footer, style="cyan"))
@@ -58,7 +59,11 @@ def picture(run: Run, tracks: Tracks, now: float, footer: str = "") -> Renderabl
 def _detail(task: Mapping[str, Any], track: Track | None) -> Text:
     said = doing(task, track)
     share = share_done(task)
-    text = Text(style="red" if task["state"] == "FAILED" else "dim" if share is None else "")
+    text = Text(
+        no_wrap=True,
+        overflow="ellipsis",
+        style="red" if task["state"] == "FAILED" else "dim" if share is None else "",
+    )
     if share is not None:
         filled = int(BAR * share)
         text.append("━" * filled, style="cyan")
