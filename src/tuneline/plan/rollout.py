@@ -7,219 +7,42 @@ one before is kept warm, drains, and is stopped after `keep_s`. One that does no
         ^___________ down ____|__________|        down: it failed or died; tried again after a while
     candidate -> live -> kept                     role: what requests it gets: none, all, none any more
 
-The controller looks (`Seen`), asks `decide`, does what it says, and looks again; every action may be repeated.
+The controller looks (`Seen`), asks `decide`, does what it says, and looks again.
+Every action may be repeated.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from tuneline.plan.endpoints import Desired
+from tuneline.plan.revisions import (
+    Action,
+    Begin,
+    Check,
+    Drop,
+    Fail,
+    Hold,
+    Kill,
+    Launch,
+    Policy,
+    Ready,
+    RecordLive,
+    Retire,
+    Revision,
+    Role,
+    Route,
+    Seen,
+    State,
+    Stop,
+    Unhold,
+    WarmUp,
+)
 
-from tuneline.plan.endpoints import Desired, Live
-
+DEFAULT = Policy()
 MAX_FAILURES = 3
 """How often a candidate is tried; a live one is tried for ever."""
 STEADY_S = 60.0
 """A live runtime that was ready for this long has made up for earlier failures."""
 
 
-class State(StrEnum):
-    """How far a revision's runtime is."""
-
-    CHECKING = "checking"
-    STARTING = "starting"
-    WARMING = "warming"
-    READY = "ready"
-    DOWN = "down"
-    STOPPING = "stopping"
-
-
-class Role(StrEnum):
-    """What requests a revision gets."""
-
-    CANDIDATE = "candidate"
-    LIVE = "live"
-    KEPT = "kept"
-
-
-@dataclass(frozen=True)
-class Revision:
-    """One release served by one runtime: what the controller keeps of it."""
-
-    id: str
-    release: str
-    generation: int
-    """Of the desired state that made it."""
-    role: Role = Role.CANDIDATE
-    state: State = State.CHECKING
-    since: float = 0.0
-    """When it came into this state or role, Unix seconds."""
-    port: int = 0
-    pid: int | None = None
-    pid_started: float = 0.0
-    failures: int = 0
-    """In a row."""
-    retry_at: float = 0.0
-    error: str = ""
-    """Why it is down."""
-    final: bool = False
-    """Trying again would change nothing."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A check or a warm-up that was begun."""
-
-    done: bool
-    error: str = ""
-    final: bool = False
-    """Trying again would change nothing."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Times, in seconds."""
-
-    start_timeout_s: float = 120.0
-    drain_s: float = 30.0
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is the case."""
-
-    live: Live | None
-    """By the record."""
-    holding: bool
-    """Whether the socket's holder runs."""
-    revisions: tuple[Revision, ...] = ()
-    alive: frozenset[str] = frozenset()
-    """Revisions whose runtime's process runs."""
-    healthy: frozenset[str] = frozenset()
-    """Of those starting, or kept and wanted: whose runtime says it is ready."""
-    jobs: Mapping[str, Job] = field(default_factory=dict)
-    """By revision."""
-    routed: str | None = None
-    """The revision that the last traffic written names."""
-    acknowledged: bool = False
-    """Whether the router applies that traffic."""
-    in_flight: Mapping[str, int] = field(default_factory=dict)
-    """Requests by revision, as the router last said."""
-
-
-@dataclass(frozen=True)
-class Hold:
-    """Start the holder of the socket, and with it the router."""
-
-
-@dataclass(frozen=True)
-class Unhold:
-    """Stop holder and router."""
-
-
-@dataclass(frozen=True)
-class Begin:
-    """Make a revision of the release, and check that it may be served."""
-
-    release: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """Check again, before the revision is started again."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class Launch:
-    """Start the revision's runtime."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class WarmUp:
-    """Send the revision one request."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The revision can take requests."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class Route:
-    """Give the revision all requests; None: nobody gets any."""
-
-    id: str | None
-
-
-@dataclass(frozen=True)
-class RecordLive:
-    """Write down that the revision's release is live."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class Retire:
-    """Write down that nothing is live."""
-
-
-@dataclass(frozen=True)
-class Fail:
-    """The revision is down. Its runtime, if there is one, must end."""
-
-    id: str
-    reason: str
-    retry_in_s: float
-    final: bool = False
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Ask the revision's runtime to end."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class Kill:
-    """It did not end when asked."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class Drop:
-    """The revision is no more."""
-
-    id: str
-
-
-Action = (
-    Hold
-    | Unhold
-    | Begin
-    | Check
-    | Launch
-    | WarmUp
-    | Ready
-    | Route
-    | RecordLive
-    | Retire
-    | Fail
-    | Stop
-    | Kill
-    | Drop
-)
-
-
-def decide(desired: Desired, seen: Seen, now: float, policy: Policy = Policy()) -> list[Action]:
+def decide(desired: Desired, seen: Seen, now: float, policy: Policy = DEFAULT) -> list[Action]:
     """What to do at `now`, in this order. Empty when nothing is to be done but wait."""
     if desired.release is None:
         return _wind_down(seen, now, policy)
@@ -228,8 +51,8 @@ def decide(desired: Desired, seen: Seen, now: float, policy: Policy = Policy()) 
         actions += _proceed(revision, desired, seen, now, policy)
     live = live_of(seen)
     if live is not None and live.state is State.READY and seen.acknowledged:
-        if seen.live is None or seen.live.release != live.release:
-            actions.append(RecordLive(live.id))
+        recorded = seen.live is not None and seen.live.release == live.release
+        actions += [] if recorded else [RecordLive(live.id)]
     target = _target(desired, seen)
     if target is None:
         if not blocked(desired, seen) and not any(_superseded(each, desired) for each in seen.revisions):

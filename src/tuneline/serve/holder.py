@@ -77,8 +77,12 @@ class Holder:
         self._stopping = True
         if self._router is not None and self._router.poll() is None:
             self._router.terminate()
-            signal.signal(signal.SIGALRM, lambda *_: self._router and self._router.kill())
+            signal.signal(signal.SIGALRM, self._kill)
             signal.alarm(int(self._drain_s) + 5)
+
+    def _kill(self, *_: object) -> None:
+        if self._router is not None:
+            self._router.kill()
 
     def _say(self) -> None:
         assert self._router is not None

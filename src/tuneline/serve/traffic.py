@@ -111,6 +111,15 @@ def read(path: Path) -> Traffic:
         ) from error
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; empty if there is none, or not yet."""
+    try:
+        body = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
 def replace_json(path: Path, body: Mapping[str, Any]) -> None:
     """Replace `path` in one step, so that a reader sees the old text or the new. Raises OSError."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,0 +1,110 @@
+"""The controller of endpoints: a thread of the server that brings every endpoint to what is wanted there.
+
+It is woken by changes and looks every half second anyway. Stopping it stops nothing that serves: routers and
+runtimes go on by themselves, and the next server adopts them. `stop_all` is the one that ends them.
+"""
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tuneline.control.endpoint import Endpoint
+from tuneline.control.launching import Launching, Runtimes
+from tuneline.errors import TunelineError
+from tuneline.plan.endpoints import Desired, EndpointStore
+from tuneline.plan.revisions import Policy
+from tuneline.types import Clock
+
+LOG = logging.getLogger("tuneline.control")
+PERIOD_S = 0.5
+BUSY_PERIOD_S = 0.05
+"""While something starts or stops."""
+
+
+class Controller:
+    """All endpoints of one home."""
+
+    def __init__(
+        self,
+        store: EndpointStore,
+        folder: Path,
+        *,
+        drain_s: float = 30.0,
+        start_timeout_s: float = 120.0,
+        launching: Launching | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        """folder: of all endpoints, one below it each. Nothing happens before `start`."""
+        self._store, self._folder, self._clock = store, folder, clock
+        self._policy = Policy(start_timeout_s, drain_s)
+        self._launching = launching or Runtimes()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._executor = ThreadPoolExecutor(4, thread_name_prefix="tuneline-endpoint-job")
+        self._thread = threading.Thread(target=self._run, name="tuneline-endpoints", daemon=True)
+
+    def start(self) -> None:
+        """Begin. What earlier servers left running is adopted."""
+        self._thread.start()
+
+    def stop(self, *, all: bool = False) -> None:
+        """Stop looking after endpoints; with `all`, stop routers and runtimes too, and wait for that."""
+        self._stopped.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        if all:
+            self.stop_all()
+
+    def stop_all(self) -> None:
+        """Leave no process of any endpoint. Only when the controller is not running."""
+        for desired in self._store.desired():
+            try:
+                self._endpoint(desired).stop_all()
+            except (TunelineError, OSError) as error:
+                LOG.error("%s could not be stopped in order: %s", desired.endpoint, error)
+
+    def _run(self) -> None:
+        with self._store.listening(self._wake.set):
+            while not self._stopped.is_set():
+                self._wake.clear()
+                self._look_once()
+                busy = any(each.busy for each in self._endpoints.values())
+                self._wake.wait(BUSY_PERIOD_S if busy else PERIOD_S)
+
+    def _look_once(self) -> None:
+        try:
+            everyone = list(self._store.desired())
+        except Exception:  # a controller that dies leaves endpoints to themselves
+            LOG.exception("the record cannot be read; trying again")
+            return
+        for desired in everyone:
+            if self._stopped.is_set():
+                return
+            try:
+                endpoint = self._endpoint(desired)
+                others = {each.port for name, each in self._endpoints.items() if name != desired.endpoint}
+                others |= {each.port for each in everyone}
+                endpoint.tick(desired, others)
+            except (TunelineError, OSError) as error:
+                LOG.error("%s: %s", desired.endpoint, error)
+            except Exception:
+                LOG.exception("%s: trying again", desired.endpoint)
+
+    def _endpoint(self, desired: Desired) -> Endpoint:
+        name = desired.endpoint
+        if name not in self._endpoints:
+            self._endpoints[name] = Endpoint(
+                desired,
+                self._folder / name,
+                self._store,
+                self._launching,
+                self._executor,
+                self._policy,
+                self._clock,
+            )
+        return self._endpoints[name]

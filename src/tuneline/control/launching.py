@@ -1,0 +1,88 @@
+"""How a release's runtime is started, and whether it may be: the one place that knows the runtime's command
+line and the proof."""
+
+import http.client
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from tuneline.control.processes import ask
+from tuneline.errors import ModelError, TransientError
+from tuneline.plan.endpoints import Desired, ReleaseFacts
+from tuneline.serve import package as packages
+from tuneline.serve.proof import check_servable
+from tuneline.serve.runtimes import kind
+
+WARM_UP_S = 60.0
+"""How long the first answer may take."""
+
+
+class Launching(Protocol):
+    """What the controller needs to know of runtimes."""
+
+    def check(self, release: ReleaseFacts, desired: Desired) -> None:
+        """Whether it may be served here. Raises: TunelineError, with the reason, if not."""
+        ...
+
+    def command(self, release: ReleaseFacts, desired: Desired, port: int) -> list[str]:
+        """The command line that serves it at `port`."""
+        ...
+
+    def warm_up(self, release: ReleaseFacts, port: int) -> None:
+        """Send it one request. Raises: TunelineError if it is not answered."""
+        ...
+
+
+class Runtimes:
+    """tuneline's own runtimes, as child processes."""
+
+    def check(self, release: ReleaseFacts, desired: Desired) -> None:
+        """Its package is whole and this very combination was proven.
+
+        Raises: ModelError, ProofError, MissingPartError, SettingError.
+        """
+        if not release.package.is_dir():
+            raise ModelError(
+                f"The package of {release.release} is gone: {release.package}.",
+                hint="Run the project again: an identical package is made anew.",
+            )
+        runtime = kind(desired.runtime)
+        package = packages.load(release.package)
+        check_servable(package, release.proof, runtime.name, runtime.version, release.base)
+
+    def command(self, release: ReleaseFacts, desired: Desired, port: int) -> list[str]:
+        """`python -m tuneline.serve.runtime ...`."""
+        words = ["--runtime", desired.runtime, "--base", release.base, "--package", release.package]
+        words += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            port,
+            "--model",
+            release.model,
+            "--release",
+            release.release,
+        ]
+        return [sys.executable, "-m", "tuneline.serve.runtime", *map(str, words)]
+
+    def warm_up(self, release: ReleaseFacts, port: int) -> None:
+        """One token. Raises: TransientError with what came instead."""
+        warm_up(release.model, port)
+
+
+def warm_up(model: str, port: int) -> None:
+    """Ask the runtime at `port` for one token. Raises: TransientError with what came instead."""
+    body = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+    try:
+        status, text = ask(port, "POST", "/v1/completions", body, WARM_UP_S)
+    except (OSError, http.client.HTTPException) as error:
+        raise TransientError(
+            f"The first request was not answered: {error or type(error).__name__}."
+        ) from error
+    if status != 200:
+        raise TransientError(f"The first request was answered with {status}: {text[:300]}")
+
+
+def revision_log(folder: Path, revision: str) -> Path:
+    """Where the runtime of a revision writes."""
+    return folder / "revisions" / f"{revision}.log"
