@@ -6,8 +6,8 @@ neither, out.
     count    tokens of the chosen rows; too long ones go           writing.py
     write    another pass: the chosen rows                         writing.py
 
-Kept in memory are 27 bytes a row (and 4 for its tokens), not the rows. Always: `read = train + test + sum(dropped)`.
-sum(dropped)`, always.
+Kept in memory are 27 bytes a row (and 4 for its tokens), not the rows. Always:
+`read = train + test + sum(dropped)`.
 """
 
 import json
@@ -249,7 +249,7 @@ def _check_some(prepared: Prepared) -> None:
         if not (side == wanted).any():
             raise DataError(
                 f"No {name} rows are left: of {len(side)} rows, {_counted(counts) or 'none were dropped'}.",
-                hint=f"{hint}See `data.where`, `data.map` and the columns; `tuneline data preview` shows why.",
+                hint=f"{hint}See `data.where`, `data.map` and the columns; `tuneline data preview` tells why.",
                 details=[f"{number} dropped as `{reason}`" for reason, number in counts.items()],
             )
 

@@ -226,6 +226,11 @@ def _value(table: Table, recipe: Recipe, name: str) -> pl.Expr:
 def _mapped(text: pl.Expr, names: Mapping[str, str]) -> pl.Expr:
     """`names` applied to a column; null for a value it does not have."""
     old, new = list(names), list(names.values())
+    if len(old) <= 8:
+        code = pl.when(text == old[0]).then(pl.lit(new[0]))
+        for index in range(1, len(old)):
+            code = code.when(text == old[index]).then(pl.lit(new[index]))  # type: ignore[assignment]
+        return code.otherwise(None)
     # inside a batch: as a lazy expression, replace_strict would make polars hold the whole column
     return text.map_batches(
         lambda batch: batch.replace_strict(old, new, default=None, return_dtype=pl.String),
