@@ -170,3 +170,23 @@ def up(settings, *words: str) -> "subprocess.CompletedProcess[str]":
         timeout=30,
         check=False,
     )
+
+
+def test_a_home_reached_by_another_path_has_the_same_server(settings, tmp_path):
+    client, _ = ensure_server(settings)
+    (tmp_path / "link").symlink_to(settings.home)
+    found, started = ensure_server(replace(settings, home=tmp_path / "link"))
+    assert (found.url, started) == (client.url, False)
+    client.close()
+    found.close()
+
+
+def test_a_server_file_left_behind_does_not_lead_to_another_homes_server(settings):
+    client, _ = ensure_server(settings)
+    stale = replace(settings, home=settings.home.with_name("stale"))
+    stale.home.mkdir()
+    (stale.home / "server.json").write_text(json.dumps({"url": client.url, "pid": 1}))
+    assert find_server(stale) is None
+    (stale.home / "server.json").write_text("{half")
+    assert find_server(stale) is None
+    client.close()

@@ -37,8 +37,8 @@ def find_server(settings: Settings) -> Client | None:
         return None
     client = Client(str(known["url"]))
     try:
-        if client.healthz(timeout_s=5.0).get("home") == str(settings.home):
-            return client
+        if client.healthz(timeout_s=5.0).get("pid") == known.get("pid"):
+            return client  # else another home's server has that port now
     except TransientError:  # a server.json left by a server that was killed
         pass
     client.close()

@@ -1,6 +1,6 @@
 """`serve`: the life of one home's server.
 
-Order at start: the home's lock, the record, the port, runner, controller, unfinished runs, `server.json`,
+Order at start: the home's lock, the record, the port, runner, unfinished runs, controller, `server.json`,
 HTTP. SIGTERM and SIGINT end them in the reverse order; tasks, routers and runtimes live on and are adopted by
 the next server.
 """
@@ -24,6 +24,7 @@ import tuneline
 from tuneline.actions import Platform
 from tuneline.actions.ports import Server
 from tuneline.client.server import ERROR_FILE, FILE
+from tuneline.control.endpoints import Controller
 from tuneline.errors import ResourceError, TunelineError
 from tuneline.execute.runner import Runner
 from tuneline.record.record import Record
@@ -85,6 +86,9 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     stack.callback(runner.stop)
     for run in platform.adopt():
         LOG.info("going on with run %s", run)
+    controller = Controller(record.endpoints, settings.endpoints, drain_s=settings.drain_s)
+    controller.start()
+    stack.callback(lambda: controller.stop(all=http.all))
     body = {
         "url": info.url,
         "port": info.port,
