@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.serve.releases import make_release
+
 from tuneline.serve import child
 
 

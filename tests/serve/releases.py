@@ -1,4 +1,4 @@
-"""A tiny release for tests: a random base, a random adapter with an effect that shows, a package, a held-out split."""
+"""A tiny release for tests: a random base, a random adapter whose effect shows, a package, a test split."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
-
 from tests.tiny import movie_rows, tiny_base, write_split
+
 from tuneline.spec.template import Template
 from tuneline.steps import package, verify
 from tuneline.steps.io import Step

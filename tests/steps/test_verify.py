@@ -1,4 +1,4 @@
-"""Real trainer, real runtime process, tiny random models: what is served is what was trained, or is refused."""
+"""Real trainer and runtime process, tiny random models: what is served is what was trained, or is refused."""
 
 import json
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-
 from tests.serve.releases import make_release, make_step, write_adapter, write_json, write_test_split
 from tests.tiny import tiny_base
+
 from tuneline.errors import ModelError, ProofError
 from tuneline.steps import verify
 from tuneline.steps.verify import Subject
@@ -91,7 +91,7 @@ def test_held_out_prompts_of_another_template_are_refused(subject: Subject) -> N
 
 
 def test_another_tokenizer_is_refused(subject: Subject) -> None:
-    """The base's tokenizer.json changed: one learned piece fewer, so hash and ids differ from what is in the GGUF."""
+    """The base's tokenizer.json changed: one learned piece fewer, so hash and ids are not the GGUF's."""
     path = subject.base / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
     tokenizer["model"]["merges"] = []

@@ -59,7 +59,8 @@ def _ask(client: httpx.Client, question: Question) -> Reply:
 def aligned(answer: Sequence[int], said: Sequence[tuple[int, float]]) -> tuple[float | None, ...]:
     """The log-probability of each token of `answer`; the pairs (id, log-probability) may leave some out.
 
-    Where it cannot be told which of two equal tokens was left out, neither has one: read from both ends, they part.
+    Where it cannot be told which of two equal tokens was left out, neither has one: read from both ends, they
+    part.
     """
     forward = _greedily(answer, said)
     backward = _greedily(answer[::-1], said[::-1])[::-1]

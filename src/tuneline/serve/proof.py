@@ -101,8 +101,8 @@ class Proof:
             "decided": self.decided,
             "answers_equal": self.answers_equal,
             "agreement": round(self.agreement, 6),
-            "mean_logprob_diff": round(self.mean_logprob_diff, 6),
-            "max_logprob_diff": round(self.max_logprob_diff, 6),
+            "mean_logprob_diff": _rounded(self.mean_logprob_diff),
+            "max_logprob_diff": _rounded(self.max_logprob_diff),
             "bounds": asdict(self.bounds),
             "reasons": list(self.reasons),
         }
@@ -192,6 +192,10 @@ def base_file_sha256(base: Path, runtime: str) -> str:
             hint="Use another deploy.runtime, or a base_model that comes as GGUF.",
         )
     return file_digest(path)
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def _reasons(proof: Proof) -> list[str]:

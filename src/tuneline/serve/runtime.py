@@ -199,8 +199,11 @@ class Runtime:
         self._server.should_exit = True
 
     def _follow_stdin(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdin.buffer.read()
+        with contextlib.suppress(OSError):
+            while os.read(
+                0, 4096
+            ):  # not sys.stdin: its lock, held here, would abort the interpreter's own end
+                pass
         self._server.should_exit = True
 
 

@@ -16,7 +16,6 @@ from tuneline.serve.loading import read_json
 from tuneline.serve.prompting import field_of, with_template
 from tuneline.serve.proof import Compared, Identity, Proof
 from tuneline.steps.io import Step
-from tuneline.train import model as trainer
 from tuneline.train.rows import Split, read_split
 from tuneline.train.tokenizer import tokenizer_hash
 
@@ -183,6 +182,8 @@ def _replies(subject: Subject, questions: list[Question]) -> list[Reply]:
 
 
 def _scored(subject: Subject, questions: list[Question], replies: list[Reply]) -> list[Compared]:
+    from tuneline.train import model as trainer  # noqa: PLC0415 - brings torch: four seconds
+
     model = trainer.load(subject.base, subject.adapter, subject.dtype)
     prompts = [
         model.prompt_token_ids(question.prompt)
