@@ -1,0 +1,240 @@
+"""The project file: values, defaults, and every fault at once with its line."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuneline.errors import NotFoundError, SpecError
+from tuneline.plan.components import LINE
+from tuneline.spec.project import apply, load, parse, schema
+from tuneline.spec.scaffold import starter
+from tuneline.spec.sections import KEYS
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "movie-reviews"
+SMALL = """name: demo
+data:
+  source: rows.csv
+  prompt: "{text}"
+  completion: " {label}"
+base_model: gemma-3-270m
+"""
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parse(text, Path("/project"))
+    return caught.value.details
+
+
+def changed(text: str) -> object:
+    return parse(text, Path("/project")).project
+
+
+def test_the_example_is_read_as_it_is_written():
+    project = load(EXAMPLE).project
+    assert project.name == "movie-reviews"
+    assert project.data.map == {"label": {"0": "negative", "1": "positive"}}
+    assert project.train.learning_rate == 5e-4
+    assert project.train.per_device_train_batch_size == 16
+    assert project.gate[0] == "accuracy >= 0.80"
+
+
+def test_every_field_a_step_wants_has_a_value():
+    project = load(EXAMPLE).project
+    for component in LINE:
+        for param in component.params:
+            if param.field:
+                assert project.value(param.field) is not None, param.field
+    assert project.value("deploy") == {
+        "endpoint": "movie-reviews", "runtime": "llamacpp", "port": 0, "keep_s": 1800.0,
+    }  # fmt: skip
+
+
+def test_a_path_no_key_has_is_refused():
+    with pytest.raises(KeyError, match="train.rank"):
+        load(EXAMPLE).project.value("train.rank")
+
+
+def test_all_faults_are_told_at_once_with_line_and_nearest_key():
+    text = """name: Demo
+data:
+  sauce: rows.csv
+  where: len(text) > 3
+  prompt: "{text:>3}"
+  completion: " {label}"
+train:
+  lr: 1e-4
+  r: 0
+  lora_alpha: many
+  learning_rate: "5e-4"
+evaluate: {task: clasify}
+deploy: {keep: soon}
+"""
+    found = faults(text)
+    assert "tuneline.yaml:3: unknown key `sauce` in `data`; nearest: `source`" in found
+    assert "tuneline.yaml:8: unknown key `lr` in `train`; nearest: `learning_rate`" in found
+    assert "tuneline.yaml:9: `train.r` is 0; it must be at least 1" in found
+    assert "tuneline.yaml:10: `train.lora_alpha` must be a whole number, but is `many`" in found
+    assert 'tuneline.yaml:11: `train.learning_rate` must be a number, but is the text "5e-4"' in found
+    assert "tuneline.yaml:12: `evaluate.task` is `clasify`; it can be classify; nearest: `classify`" in found
+    starts = [line.partition(": ")[0] for line in found]
+    assert {f"tuneline.yaml:{line}" for line in (1, 3, 4, 5, 8, 9, 10, 11, 12, 13)} <= set(starts)
+    assert any("`base_model` is missing" in line for line in found)
+    assert any("a call (`len(text)`) at position 1" in line for line in found)
+    assert found == sorted(found, key=lambda line: int(line.split(":")[1]))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "schedule: daily", "notify: {slack: x}", "on: {push: main}", "release: {approval: 1}",
+        "deploy: {rollout: canary}", "train: {entry: train.py}", "evaluate: {entry: eval.py}",
+    ],
+)  # fmt: skip
+def test_keys_of_later_parts_are_refused_as_not_built(line):
+    found = faults(SMALL + line + "\n")
+    assert len(found) == 1
+    assert found[0].startswith("tuneline.yaml:7: `")
+    assert found[0].endswith("belongs to a part that is not built yet")
+
+
+@pytest.mark.parametrize("text", ["5e-4", "5E-4", "0.0005", "5.0e-04", ".0005"])
+def test_a_number_may_be_written_as_people_write_it(text):
+    project = changed(SMALL + f"train: {{learning_rate: {text}}}\n")
+    assert project.train.learning_rate == 5e-4
+
+
+def test_text_may_look_like_a_number_and_a_key_like_a_boolean():
+    project = changed(SMALL.replace("source:", "map: {label: {0: no, yes: 1}}\n  source:"))
+    assert project.data.map == {"label": {"0": "no", "yes": "1"}}
+
+
+@pytest.mark.parametrize(
+    "text, line", [("name: [", 1), ("name: a\n\tdata: b", 2), ("a: b: c", 1), ("- one\n- two", 1), ("", 1)]
+)
+def test_what_is_no_yaml_mapping_is_one_fault_with_a_line(text, line):
+    found = faults(text)
+    assert found[0].startswith(f"tuneline.yaml:{line}: ")
+
+
+def test_a_key_written_twice_is_a_fault():
+    assert any("`name` is there twice; first in line 1" in line for line in faults(SMALL + "name: other\n"))
+
+
+def test_a_key_without_a_value_is_a_fault():
+    assert faults(SMALL + "gate:\n") == ["tuneline.yaml:7: `gate` has no value"]
+
+
+def test_a_key_of_another_section_is_pointed_to():
+    assert "nearest: `train.seed`" in faults(SMALL + "seed: 3\n")[0]
+
+
+def test_relative_paths_are_meant_from_the_project_folder():
+    project = changed(SMALL.replace("gemma-3-270m", "./base"))
+    assert project.data.source == "/project/rows.csv"
+    assert project.base_model == "/project/base"
+    assert changed(SMALL.replace("rows.csv", "https://a.b/c.csv")).data.source == "https://a.b/c.csv"
+
+
+def test_slices_are_kept_columns():
+    project = changed(SMALL + "evaluate: {slices: [source]}\n")
+    assert project.data.keep == ("source",)
+
+
+def test_target_modules_may_be_a_list():
+    project = changed(SMALL + "train: {target_modules: [q_proj, v_proj]}\n")
+    assert project.train.target_modules == "q_proj,v_proj"
+
+
+@pytest.mark.parametrize(
+    "text, seconds", [("30m", 1800), ("90", 90), ("1.5h", 5400), ("2d", 172_800), ("5 s", 5)]
+)
+def test_a_time_has_a_unit(text, seconds):
+    assert changed(SMALL + f"deploy: {{keep: {text}}}\n").deploy.keep_s == seconds
+
+
+def test_a_prompt_is_needed_and_one_without_fields_is_a_fault():
+    assert any(
+        "`data.completion` is missing" in line for line in faults(SMALL.replace("completion", "label"))
+    )
+    assert any("has no `{column}` in it" in line for line in faults(SMALL.replace("{text}", "text")))
+
+
+def test_a_class_must_be_named_when_the_completion_does_not():
+    found = faults(SMALL.replace(" {label}", "{label} {why}"))
+    assert found == [
+        "tuneline.yaml:3: `data.label` is missing: `evaluate.task: classify` needs the column with the class, "
+        "and `data.completion` has 2 fields"
+    ]
+
+
+def test_overrides_are_typed_and_checked_as_the_file_is():
+    loaded = apply(parse(SMALL, Path("/p")), {"train.r": "16", "train.learning_rate": "1e-3"})
+    assert (loaded.project.train.r, loaded.project.train.learning_rate) == (16, 1e-3)
+    again = apply(loaded, {"data.where": 'source == "a: b"', "gate": "[accuracy >= 0.9]"})
+    assert again.project.data.where == 'source == "a: b"'
+    assert (again.project.train.r, again.project.gate) == (16, ("accuracy >= 0.9",))
+    with pytest.raises(SpecError) as caught:
+        apply(loaded, {"train.rr": "1", "train.r": "x", "schedule": "daily"})
+    assert sorted(caught.value.details) == [
+        "-p schedule=daily: `schedule` belongs to a part that is not built yet",
+        "-p train.r=x: `train.r` must be a whole number, but is `x`",
+        "-p train.rr=1: `train.rr` is not a key; nearest: `train.r`",
+    ]
+
+
+def test_an_override_can_give_what_the_file_lacks():
+    text = SMALL.replace("base_model: gemma-3-270m\n", "")
+    loaded = parse(text, Path("/p"), overrides={"base_model": "gemma-3-270m"})
+    assert loaded.project.base_model == "gemma-3-270m"
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(NotFoundError, match=r"no project file .*tuneline\.yaml") as caught:
+        load(tmp_path)
+    assert "tuneline init" in caught.value.hint
+
+
+def test_a_file_that_is_not_utf8_is_named_with_its_line(tmp_path):
+    (tmp_path / "tuneline.yaml").write_bytes(b"name: demo\n# caf\xe9\n")
+    with pytest.raises(SpecError, match=r"tuneline\.yaml:2: not UTF-8"):
+        load(tmp_path)
+
+
+def test_the_starter_runs_as_it_is():
+    project = parse(starter("my-model"), Path("/p")).project
+    example = load(EXAMPLE).project
+    assert project.name == project.deploy.endpoint == "my-model"
+    assert project.data == example.data
+    assert project.train == example.train
+    assert project.gate == example.gate
+    with pytest.raises(SpecError, match="cannot be a project's name"):
+        starter("My Model")
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_reader(text):
+    with contextlib.suppress(SpecError):
+        parse(text, Path("/p"))
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(KEYS)), st.sampled_from(["", "x", "1", "-1", "[]", "{}", "null"]))
+)
+def test_no_override_breaks_the_reader(overrides):
+    with contextlib.suppress(SpecError):
+        parse(SMALL, Path("/p"), overrides=overrides)
+
+
+def test_the_schema_knows_every_key():
+    body = schema()
+    for path in KEYS:
+        found = body
+        for part in path.split("."):
+            found = found["properties"][part]
+        assert found["description"]
+    assert body["required"] == ["name", "base_model", "data"]
+    assert body["additionalProperties"] is False
