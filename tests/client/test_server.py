@@ -1,5 +1,6 @@
 """The home's server as other commands find it, start it and lose it: real processes, about a second each."""
 
+import fcntl
 import json
 import os
 import signal
@@ -119,6 +120,16 @@ def test_a_server_told_to_end_by_a_signal_ends_well_though_somebody_waits(settin
     gone(server.pid)
     assert "stopped" in (settings.home / "server.log").read_text()
     assert not (settings.home / "server.json").exists()
+    client.close()
+
+
+def test_a_server_that_is_about_to_end_is_waited_for(settings):
+    settings.home.mkdir()
+    with (settings.home / "server.lock").open("a") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        threading.Timer(0.3, lambda: fcntl.lockf(held, fcntl.LOCK_UN)).start()
+        client, started = ensure_server(settings)
+    assert started
     client.close()
 
 

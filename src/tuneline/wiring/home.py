@@ -9,14 +9,16 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 from tuneline.client import Client
+from tuneline.client.server import FILE
 from tuneline.errors import ConflictError, ResourceError, TunelineError
 from tuneline.record.holders import Holder
 from tuneline.record.record import Record
@@ -24,12 +26,18 @@ from tuneline.settings import Settings
 
 HOST = "127.0.0.1"
 LOCK_FILE = "server.lock"
+LEAVING_S = 45.0
+"""How long a server that is ending may take to let go of the home."""
 PORTS_TRIED = 100
 """How many ports after the wanted one are tried before giving up."""
 
 
 def lock_home(settings: Settings, stack: ExitStack) -> bool:
-    """Lock the home until `stack` closes; False if another process has it. Raises ResourceError."""
+    """Lock the home until `stack` closes; False if another server has it.
+
+    One that is about to end, or to answer, has no `server.json`: it is waited for, up to LEAVING_S.
+    Raises: ResourceError.
+    """
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         file = stack.enter_context((settings.home / LOCK_FILE).open("a"))
@@ -38,6 +46,15 @@ def lock_home(settings: Settings, stack: ExitStack) -> bool:
             f"The home {settings.home} cannot be written: {error.strerror}.",
             hint="Set TUNELINE_HOME to a folder you may write to, on a disk with free space.",
         ) from error
+    deadline = time.monotonic() + LEAVING_S
+    while not _lock(file):
+        if (settings.home / FILE).exists() or time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _lock(file: IO[str]) -> bool:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: that one would be inherited by children
     except OSError:

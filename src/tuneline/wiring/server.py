@@ -64,6 +64,8 @@ def serve(settings: Settings, port: int | None = None, ready: Ready | None = Non
 
 def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitStack) -> None:
     locked = lock_home(settings, stack)
+    if locked:
+        (settings.home / FILE).unlink(missing_ok=True)  # left by a server that was killed
     record = Record(settings.database_url)
     stack.callback(record.close)
     record.migrate()
@@ -77,7 +79,7 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
         home=settings.home,
         version=tuneline.__version__,
         started_at=time.time(),
-        user=getpass.getuser(),
+        user=_user(),
     )
     http = _Http()
     runner = Runner(record.runs, record.runs, record.runs, settings, server_url=info.url)
@@ -169,6 +171,14 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _user() -> str:
+    """The name of the user of the operating system; a container's user may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _log_to_stderr(level: str) -> None:
