@@ -125,10 +125,11 @@ def test_an_error_that_says_retry_never_is_not_tried_again(runner: Runner, log: 
 
 
 def test_what_is_kept_in_the_state_folder_is_there_for_the_next_attempt(
-    runner: Runner, log: EventLog
+    runner: Runner, log: EventLog, tmp_path: Path
 ) -> None:
     script = 'cd "$TUNELINE_TASK_STATE"; test -e was_here || { touch was_here; exit 1; }'
     assert _run(runner, log, {"t": {"sh": script, "retries": 1}}).state == "SUCCEEDED"
+    _until(lambda: not (tmp_path / "runs/r1/t/state").exists())  # of no more use
 
 
 def test_a_task_that_ends_without_a_declared_output_has_failed(runner: Runner, log: EventLog) -> None:

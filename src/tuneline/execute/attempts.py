@@ -69,11 +69,18 @@ class Attempt:
     """None: its shim is gone."""
     key: str | None
     tail: Tail = field(init=False)
+    concluding: bool = False
+    """Its shim has ended; what came of it is being read."""
     stop_at: float | None = None
     """When it was asked to end, by the runner's clock."""
 
     def __post_init__(self) -> None:
         self.tail = Tail(self.folder)
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether its end must be looked for, because the system has no pidfds."""
+        return not self.concluding and self.process is not None and self.process.fd is None
 
     def started(self) -> AttemptStarted:
         """The event that puts it on record."""

@@ -6,6 +6,8 @@ hubs a step downloads from. It goes to the child directly and is never written t
 
 from collections.abc import Mapping
 
+from tuneline.settings import Settings
+
 NAMES = frozenset(
     (
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP"),
@@ -20,12 +22,17 @@ OURS = ("TUNELINE_ATTEMPT", "TUNELINE_TASK_STATE", "TUNELINE_RUN_ID", "TUNELINE_
 """Set for every attempt anew, whatever the server's own environment says."""
 
 
-def clean(env: Mapping[str, str]) -> dict[str, str]:
-    """What a task gets of the server's environment."""
+def of_tasks(env: Mapping[str, str], settings: Settings, server_url: str) -> dict[str, str]:
+    """What every task gets: what is kept of the server's environment, and where server and home are."""
     kept = {
         name: value
         for name, value in env.items()
         if (name in NAMES or name.startswith(PREFIXES)) and name not in OURS
     }
+    kept["TUNELINE_HOME"] = str(settings.home)
+    if server_url:
+        kept["TUNELINE_URL"] = server_url
+    if settings.offline:
+        kept["TUNELINE_OFFLINE"] = "1"
     # Hashes of texts decide the order of sets, on which no output may depend. Logs are read while they grow.
     return {**kept, "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}

@@ -125,7 +125,7 @@ def find(pid: int, started: float, folder: Path) -> Process | None:
     fd = _pidfd(pid)  # first: from here on the pid cannot mean another process without our knowing
     try:
         known = psutil.Process(pid)
-        if _is_running(pid, started) and str(folder) in known.cmdline():
+        if _is_running(pid, started) and str(folder) in _command(known):
             return Process(pid, started, fd)
     except psutil.Error:
         pass
@@ -151,8 +151,9 @@ def kill_left(folder: Path, timeout_s: float = 10.0) -> bool:
 
 def _marked(folder: Path) -> list[psutil.Process]:
     found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
+    for pid in psutil.pids():
         try:
+            process = psutil.Process(pid)
             if process.environ().get(MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
                 for each in (process, *process.children(recursive=True)):
                     found[each.pid] = each
@@ -169,6 +170,15 @@ def _is_running(pid: int, started: float) -> bool:
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def _command(process: psutil.Process) -> list[str]:
+    for _ in range(100):  # in the middle of exec a process has no command line for a moment
+        words = process.cmdline()
+        if words:
+            return words
+        time.sleep(0.001)
+    return []
 
 
 def _start_time(pid: int) -> float:

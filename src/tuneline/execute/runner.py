@@ -7,22 +7,18 @@ How to use it (all methods may be called from any thread; none of them waits for
     runner.start(run_id, ir, parameters, lease)    # new, or left by a server that died: its events say which
     runner.cancel(run_id, by="ann")
     runner.retry(run_id, ir, parameters, lease, by="ann")
-    runner.stop()                                  # tasks live on under their shims; the next `start` adopts
-    them
+    runner.stop()    # tasks live on under their shims; the next runner's `start` adopts them
 
-On a restart call `start` with a fresh lease for every run that has not ended; there is no other recovery
-step.
+On a restart call `start` with a fresh lease for every run that has not ended; nothing else recovers a run.
 
 The thread sleeps in a selector: a shim's end (pidfd), a call from outside, a retry that is due, or the
-half-second in which progress is read wake it. Digesting outputs is done beside it. Limits: one machine; the
-processes it starts must be on the machine it runs on.
+half-second in which progress is read wake it. Digesting outputs is done beside it. Limits: one machine.
 """
 
-import contextlib
 import logging
 import os
-import queue
 import selectors
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -33,10 +29,12 @@ from typing import Any
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.execute.active import RECORD_RETRY_S, ActiveRun
 from tuneline.execute.attempts import GRACE_S, Attempt, Conclusion, conclude
-from tuneline.execute.environment import clean
+from tuneline.execute.calls import Calls
+from tuneline.execute.environment import of_tasks
 from tuneline.execute.images import Image, OwnImage
 from tuneline.plan.compile import IMAGE
 from tuneline.plan.events import Cache, Event, EventSink, EventSource, Lease, LeaseLost
+from tuneline.plan.schedule import Status
 from tuneline.settings import Settings
 from tuneline.types import Clock, RunId
 
@@ -71,24 +69,16 @@ class Runner:
         self._settings = settings
         self._clock = clock
         self._images = images or {IMAGE: OwnImage()}
-        self._env = clean(os.environ if env is None else env)
-        self._env["TUNELINE_HOME"] = str(settings.home)
-        if server_url:
-            self._env["TUNELINE_URL"] = server_url
-        if settings.offline:
-            self._env["TUNELINE_OFFLINE"] = "1"
+        self._env = of_tasks(os.environ if env is None else env, settings, server_url)
         self._runs: OrderedDict[RunId, ActiveRun] = OrderedDict()
         self._held = threading.Condition()
         """Guards `_names`: the runs that are held, for callers from other threads."""
         self._names: set[RunId] = set()
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._calls = Calls()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="conclude")
         self._selector = selectors.DefaultSelector()
-        self._wake_in, self._wake_out = os.pipe()
-        os.set_blocking(self._wake_out, False)
-        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._selector.register(self._calls.fd, selectors.EVENT_READ)
         self._stopping = False
-        self._closed = False
         self._thread = threading.Thread(target=self._loop, name="runner", daemon=True)
 
     def start_thread(self) -> None:
@@ -97,15 +87,12 @@ class Runner:
 
     def stop(self) -> None:
         """End the thread and let go of all runs. Their tasks go on; a later runner adopts them."""
-        self._call(self._end)
+        self._calls.put(self._end)
         if self._thread.ident is not None:
             self._thread.join()
         self._pool.shutdown()
-        with self._held:
-            self._closed = True
-            self._selector.close()
-            os.close(self._wake_in)
-            os.close(self._wake_out)
+        self._selector.close()
+        self._calls.close()
 
     def start(self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease) -> None:
         """Take a run up, new or left by a server that died: its events say which.
@@ -131,7 +118,7 @@ class Runner:
         with self._held:
             if run not in self._names:
                 raise NotFoundError(f"Run {run} is not under way.", hint="See `tuneline runs list`.")
-        self._call(lambda: self._cancel(run, by))
+        self._calls.put(lambda: self._cancel(run, by))
 
     def idle(self) -> bool:
         """Whether no run is under way."""
@@ -156,15 +143,7 @@ class Runner:
     def _take(self, active: ActiveRun, events: list[Event]) -> None:
         with self._held:
             self._names.add(active.id)
-        self._call(lambda: self._open(active, events))
-
-    def _call(self, work: Callable[[], None]) -> None:
-        """Have something done in the thread."""
-        self._calls.put(work)
-        with self._held:
-            if not self._closed:
-                with contextlib.suppress(BlockingIOError):  # full, so it wakes anyway
-                    os.write(self._wake_out, b"w")
+        self._calls.put(lambda: self._open(active, events))
 
     # What follows runs in the thread.
 
@@ -172,15 +151,13 @@ class Runner:
         tails_at = 0.0
         while not self._stopping:
             ready = self._selector.select(self._timeout())
-            if any(key.fd == self._wake_in for key, _ in ready):
-                os.read(self._wake_in, 65536)
-            while not self._calls.empty():
-                self._calls.get()()
+            for call in self._calls.take():
+                call()
             for key, _ in ready:
                 if key.data is not None:
                     self._guarded(key.data[0], self._gone, *key.data)
             for active in list(self._runs.values()):
-                for attempt in [a for a in active.attempts.values() if a.process and a.process.fd is None]:
+                for attempt in [a for a in active.attempts.values() if a.unwatched]:
                     self._guarded(active, self._gone, active, attempt)
                 self._guarded(active, self._step, active)
             if self._clock() >= tails_at or self._clock() < tails_at - 2 * _TICK_S:
@@ -188,15 +165,13 @@ class Runner:
                 self._tick()
 
     def _timeout(self) -> float | None:
-        if not self._calls.empty():
-            return 0.0
         now, times = self._clock(), [_TICK_S] if any(run.attempts for run in self._runs.values()) else []
         for run in self._runs.values():
             if run.not_before > now:
                 times.append(run.not_before - now)
             elif run.state.delayed:
                 times.append(max(0.0, run.state.delayed[0][0] - now))
-            if any(a.process and a.process.fd is None for a in run.attempts.values()):
+            if any(attempt.unwatched for attempt in run.attempts.values()):
                 times.append(_POLL_S)
         return min(times, default=None)
 
@@ -254,7 +229,7 @@ class Runner:
     def _gone(self, active: ActiveRun, attempt: Attempt) -> None:
         """A shim has ended."""
         process = attempt.process
-        if process is None or not process.ended():
+        if attempt.concluding or process is None or not process.ended():
             return
         if process.fd is not None:
             self._selector.unregister(process.fd)
@@ -262,9 +237,12 @@ class Runner:
         self._conclude(active, attempt)
 
     def _conclude(self, active: ActiveRun, attempt: Attempt) -> None:
+        attempt.concluding = True
         self._read_progress(active, attempt)
         done = self._pool.submit(conclude, attempt)
-        done.add_done_callback(lambda future: self._call(lambda: self._concluded(active, attempt, future)))
+        done.add_done_callback(
+            lambda future: self._calls.put(lambda: self._concluded(active, attempt, future))
+        )
 
     def _concluded(self, active: ActiveRun, attempt: Attempt, future: Future[Conclusion]) -> None:
         name = attempt.job.task.name
@@ -280,17 +258,18 @@ class Runner:
         del active.attempts[name]
         now = self._clock()
         self._guarded(active, lambda: active.store([active.ended(attempt, conclusion, now)], self._sink, now))
+        if active.state.tasks[name].status is Status.SUCCEEDED:  # on record: checkpoints are of no more use
+            self._pool.submit(shutil.rmtree, attempt.folder.state, ignore_errors=True)
 
     def _tick(self) -> None:
         now = self._clock()
         for active in list(self._runs.values()):
             for attempt in list(active.attempts.values()):
-                process = attempt.process
-                if process is None:
+                if attempt.concluding or attempt.process is None:
                     continue
                 self._read_progress(active, attempt)
                 if attempt.stop_at is not None and now > attempt.stop_at + _STUCK_S:
-                    process.kill()
+                    attempt.process.kill()
 
     def _read_progress(self, active: ActiveRun, attempt: Attempt) -> None:
         points = attempt.tail.read()
