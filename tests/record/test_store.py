@@ -8,6 +8,7 @@ from sqlalchemy import text
 from tuneline.errors import InternalError, ResourceError, TransientError
 from tuneline.plan.events import RunStarted
 from tuneline.record.record import Record
+from tuneline.record.store import ROOM_BYTES
 
 
 def test_a_full_disk_is_a_resource_error_and_what_was_written_stays_whole(record, new_run):
@@ -27,6 +28,22 @@ def test_a_full_disk_is_a_resource_error_and_what_was_written_stays_whole(record
         assert db.execute(text("PRAGMA integrity_check")).scalar() == "ok"
     record.runs.append(lease, [RunStarted()], 2.0)
     assert record.runs.get("r1")["state"] == "RUNNING"
+
+
+def test_room_is_kept_for_what_is_written_on_a_full_disk(tmp_path):
+    """In the file, as free pages, and in its log, which starts anew within what it has grown to."""
+    made = Record(f"sqlite:///{tmp_path / 'tuneline.db'}")
+    made.migrate()
+    made.reserve()
+    made.reserve()
+    with made.runs._store.read() as db:
+        free = (
+            db.execute(text("PRAGMA freelist_count")).scalar() * db.execute(text("PRAGMA page_size")).scalar()
+        )
+        assert db.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'room'")).scalar() == 0
+    assert ROOM_BYTES <= free < 2 * ROOM_BYTES
+    assert (tmp_path / "tuneline.db-wal").stat().st_size > ROOM_BYTES
+    made.close()
 
 
 def test_a_folder_that_cannot_be_made_is_a_resource_error(tmp_path):

@@ -38,6 +38,10 @@ class Record:
         self._store.prepare()
         return migrate(self._store, self._clock)
 
+    def reserve(self) -> None:
+        """Keep room in the database's files for what must be written when the disk is full."""
+        self._store.reserve()
+
     def close(self) -> None:
         """Give all connections back."""
         self._store.close()

@@ -8,7 +8,7 @@ SQLite's locks.
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from tuneline.errors import InternalError, ResourceError, TransientError, Tuneli
 
 BUSY_S = 15.0
 """How long a writer waits for another process's transaction, in seconds."""
+ROOM_BYTES = 6_000_000
+"""Kept free inside the files, for what must be written when the disk is full. More than the 1,000 pages after
+which SQLite starts its log anew."""
 
 
 class Store:
@@ -55,6 +58,22 @@ class Store:
                 f"The record's folder {Path(self.url.database).parent} cannot be made: {error.strerror}.",
                 hint="Set TUNELINE_HOME to a folder you may write to.",
             ) from error
+
+    def reserve(self) -> None:
+        """Let SQLite's files grow now by what a full disk would refuse later: to record that it was full.
+
+        What is written is deleted again: the space stays with the files, and is used before any other.
+        """
+        if self.url.get_backend_name() != "sqlite":
+            return
+        with suppress(TunelineError):  # no room for the reserve is no reason not to start
+            with self.write() as db:
+                db.exec_driver_sql("CREATE TABLE IF NOT EXISTS room (filler BLOB)")
+                db.exec_driver_sql("INSERT INTO room VALUES (zeroblob(?))", (ROOM_BYTES,))
+            with self.write() as db:
+                db.exec_driver_sql("DROP TABLE room")
+            with self.engine.connect() as plain:
+                plain.connection.cursor().execute("PRAGMA wal_checkpoint(RESTART)").close()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -69,6 +69,7 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     record = Record(settings.database_url)
     stack.callback(record.close)
     record.migrate()
+    record.reserve()
     hold_home(record, settings, locked, time.time(), stack)
     listening = bind(settings.port if port is None else port, exact=port is not None, say=LOG.warning)
     stack.callback(listening.close)
