@@ -28,7 +28,6 @@ UNREACHABLE_ATTEMPTS = 2
 """The same where no connection could be made at all: usually there is no network."""
 LONGEST_WAIT_S = 60.0
 """A server that asks for more patience than this is given up."""
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ def _receive(response: httpx.Response, url: str, scratch: Path, desk: Desk, have
         _save_version(scratch, validators)
     with scratch.open("r+b" if start else "wb") as file:
         file.seek(start)
-        for chunk in response.iter_raw(_CHUNK_BYTES):
+        for chunk in response.iter_raw():  # as they come: a chunk held back would be lost in a cut
             file.write(chunk)
             desk.progress(file.tell(), total)
         arrived = file.tell()
