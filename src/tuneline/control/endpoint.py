@@ -165,7 +165,7 @@ class Endpoint:
             self.port = holding.start(self.folder, port, self._policy.drain_s)
             self._problem = ""
         except TunelineError as error:
-            self._problem, self._hold_at = f"{error.message} {error.hint}", self._clock() + 2.0
+            self._problem, self._hold_at = f"{error.message} {error.hint}", self._clock() + 0.5
             LOG.warning("%s: %s", self.name, error.message)
 
     def _begin(self, release: str) -> None:

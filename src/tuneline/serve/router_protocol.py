@@ -10,6 +10,7 @@ import httptools
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's line and headers together."""
+_TOO_LONG = f"The headers are longer than {MAX_HEAD_BYTES} bytes."
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -102,7 +103,7 @@ class RequestReader:
             bad = BadMessage(400, f"The request is no valid HTTP/1.1: {error}")
             self._events.append(cause if isinstance(cause, BadMessage) else bad)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
-            self._events.append(BadMessage(431, f"The headers are longer than {MAX_HEAD_BYTES} bytes."))
+            self._events.append(BadMessage(431, _TOO_LONG))
         return self._taken()
 
     def _refuse_upgrade(self, rest: bytes) -> list[RequestEvent]:
@@ -136,8 +137,11 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         """Called by httptools."""
-        self._in_head = False
-        self._head_bytes = 0
+        arrived, self._in_head, self._head_bytes = self._head_bytes, False, 0
+        if arrived > MAX_HEAD_BYTES:  # of the head, perhaps, and of what came along with it
+            arrived = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+            if arrived > MAX_HEAD_BYTES:
+                raise BadMessage(431, _TOO_LONG)
         if self._again:
             self._again = False
             return
