@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from tuneline.errors import ModelError
@@ -75,7 +76,7 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     """Write the adapter in PEFT's format, in float32."""
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     tensors = {name: state[name].detach().to(torch.float32).contiguous() for name in sorted(state)}
-    save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(to_safetensors(tensors, {"format": "pt"}))
     settings = {key: _plain(value) for key, value in model.peft_config["default"].to_dict().items()}
     settings["inference_mode"] = True
     (folder / CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -35,7 +35,7 @@ class Checkpoints:
         scratch, target = self.folder / f"{step:09d}.part", self.folder / f"{step:09d}"
         scratch.mkdir()
         with (scratch / _STATE).open("wb") as file:
-            torch.save({"key": self.key, **state}, file)
+            _save({"key": self.key, **state}, file)
             file.flush()
             os.fsync(file.fileno())
         with (scratch / _CHECKSUM).open("w") as out:
@@ -67,6 +67,34 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)
+
+
+class _Witness:
+    """A file that remembers why a write failed: torch says only that it did."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.fault: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.fault = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    witness = _Witness(file)
+    try:
+        torch.save(state, witness)  # type: ignore[arg-type]  # write and flush are all it uses
+    except RuntimeError as error:
+        if witness.fault is not None:
+            raise witness.fault from error
+        raise
 
 
 def _digest(path: Path) -> str:

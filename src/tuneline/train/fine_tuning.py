@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 
 from tuneline.errors import ModelError
 from tuneline.train import adapters, fused, machine
@@ -52,7 +52,7 @@ def save(model: TrainedModel, folder: Path, recipe: Recipe) -> None:
     if model.network.config.tie_word_embeddings:
         state = {name: value for name, value in state.items() if not name.startswith("lm_head.")}
     tensors = {name: state[name].to(torch.bfloat16).contiguous() for name in sorted(state)}
-    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    (folder / "model.safetensors").write_bytes(to_safetensors(tensors, {"format": "pt"}))
     settings = {key: value for key, value in model.network.config.to_dict().items() if key != "_name_or_path"}
     settings |= {"dtype": "bfloat16", "architectures": [type(model.network).__name__]}
     (folder / "config.json").write_text(

@@ -87,8 +87,9 @@ def _next_token(model: TrainedModel, rows: Sequence[Question]) -> NDArray[np.flo
     last = torch.tensor([len(row.context) - 1 for row in rows])
     logits = model.logits_at(ids, mask, torch.arange(len(rows)), last)  # (rows, vocabulary)
     wanted = torch.tensor([[answer[0] for answer in row.answers] for row in rows])
-    scores = logits.gather(1, wanted) - logits.logsumexp(dim=1, keepdim=True)
-    return np.asarray(scores.double().numpy())
+    return np.asarray(
+        logits.gather(1, wanted).double().numpy()
+    )  # what is the same for all labels cancels out
 
 
 def _continuations(
