@@ -1,5 +1,6 @@
 """KFP's IR, read and checked as a whole."""
 
+import contextlib
 import copy
 import json
 from typing import Any
@@ -220,3 +221,24 @@ def test_a_constant_of_another_type_is_refused() -> None:
     ir["root"]["dag"]["tasks"]["first"]["inputs"]["parameters"]["n"] = {"runtimeValue": {"constant": "many"}}
     with pytest.raises(IRError, match="`n`: 'many' is no NUMBER_INTEGER"):
         parse(ir)
+
+
+def _places(node: Any, place: tuple[Any, ...] = ()) -> Any:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, inner in items:
+        yield (*place, key)
+        yield from _places(inner, (*place, key))
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, 1, True, "x", [], {}, [1], {"a": 1}, "{{$.x}}", float("inf"), [None], {"": {}}], ids=str
+)
+def test_a_wrong_value_anywhere_is_an_error_of_ours_or_harmless(wrong: Any) -> None:
+    for *path, last in _places(TWO_TASKS):
+        ir = copy.deepcopy(TWO_TASKS)
+        node: Any = ir
+        for key in path:
+            node = node[key]
+        node[last] = wrong
+        with contextlib.suppress(IRError):
+            parse(ir)
