@@ -35,9 +35,12 @@ def test_another_attempt_begins_a_new_track():
     assert tracked({"tune": track}, run("RUNNING", again), AT + 9)["tune"].points == ((AT + 9, 5.0),)
 
 
-def test_a_track_ends_with_its_task():
-    _, track = looks((10, 48, "steps"))
-    assert tracked({"tune": track}, run("RUNNING", task("tune", "SUCCEEDED")), AT) == {}
+def test_an_ended_task_says_how_far_it_came_and_keeps_its_track():
+    _, track = looks((10, 48, "steps"), (12, 48, "steps"), loss=1.0)
+    ended = task("tune", "SUCCEEDED", progress=(48, 48, "steps"))
+    assert doing(ended, track) == "48 of 48 steps"
+    assert tracked({"tune": track}, run("RUNNING", ended), AT) == {"tune": track}
+    assert tracked({}, run("RUNNING", ended), AT) == {}
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,9 @@ def chat(endpoint: str, text: str, max_tokens: int, temperature: float, as_json:
     with server() as client:
         found = client.endpoint(endpoint)
     if not found["url"] or not found["live"]:
-        said = f": {found['message']}" if found["message"] else ""
+        said = f": {found['message']}" if found["message"] else "."
         raise ConflictError(
-            f"Endpoint `{endpoint}` serves nothing now; it is {found['phase']}{said}.",
+            f"Endpoint `{endpoint}` serves nothing now; it is {found['phase']}{said}",
             hint=f"{HINT} `tuneline run` of its project brings a release to it.",
         )
     body = {

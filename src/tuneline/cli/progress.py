@@ -36,12 +36,15 @@ Tracks = Mapping[str, Track]
 
 
 def tracked(tracks: Tracks, run: Run, now: float) -> Tracks:
-    """The tracks after one more look at a run, at `now` (Unix seconds)."""
-    return {
-        task["name"]: _longer(tracks.get(task["name"]), task, now)
-        for task in run["tasks"]
-        if task["state"] == "RUNNING"
-    }
+    """The tracks after one more look at a run, at `now` (Unix seconds). Ended tasks keep theirs."""
+    found = {}
+    for task in run["tasks"]:
+        track = tracks.get(task["name"])
+        if task["state"] == "RUNNING":
+            found[task["name"]] = _longer(track, task, now)
+        elif track is not None and track.attempt == task["attempts"]:
+            found[task["name"]] = track
+    return found
 
 
 def _longer(track: Track | None, task: Task, now: float) -> Track:
@@ -102,14 +105,14 @@ def doing(task: Task, track: Track | None = None) -> str:
     if task["state"] in ("SKIPPED", "CACHED"):
         return str(task.get("reason") or "")
     point = _point(task)
-    if task["state"] != "RUNNING" or point is None:
+    if task["state"] not in ("RUNNING", "SUCCEEDED") or point is None:
         return ""
     parts = [amount(point)]
     if "loss" in point:
         parts.append(f"loss {point['loss']:.3f}")
     if "tokens_per_s" in point:
         parts.append(f"{point['tokens_per_s']:.0f} tokens/s")
-    left = time_left(track, task)
+    left = time_left(track, task) if task["state"] == "RUNNING" else None
     if left is not None:
         parts.append(f"{duration(left)} left")
     return "  ".join(parts)

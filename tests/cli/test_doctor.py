@@ -1,0 +1,60 @@
+"""What works on this machine: looked at for real, and in files as other machines have them."""
+
+import json
+import socket
+from dataclasses import replace
+
+import pytest
+
+from tuneline.cli.doctor import Finding, examine
+from tuneline.settings import Settings
+
+
+@pytest.fixture
+def chosen(tmp_path):
+    return Settings(home=tmp_path / "home", port=0)
+
+
+def found(chosen, cpuinfo, what) -> Finding:
+    return next(item for item in examine(chosen, cpuinfo) if item.what == what)
+
+
+@pytest.mark.parametrize(
+    "flags, ok",
+    [
+        ("flags : fpu avx512f avx512_bf16 amx_bf16", True),
+        ("flags : fpu avx2", False),
+        ("Features : fp asimd bf16 i8mm", True),
+        ("Features : fp asimd", False),
+    ],
+)
+def test_bfloat16_is_what_the_processor_says(chosen, tmp_path, flags, ok):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n")
+    item = found(chosen, tmp_path / "cpuinfo", "bfloat16")
+    assert (item.ok, item.needed) == (ok, False)
+
+
+def test_a_machine_without_cpuinfo_is_no_fault(chosen, tmp_path):
+    assert not found(chosen, tmp_path / "none", "bfloat16").needed
+
+
+def test_whatever_is_missing_comes_with_what_to_do(chosen, tmp_path):
+    for item in examine(chosen, tmp_path / "none"):
+        assert item.ok or item.fix, item
+
+
+def test_a_taken_port_is_told_and_is_no_fault(chosen, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        item = found(replace(chosen, port=taken.getsockname()[1]), tmp_path / "none", "server")
+    assert (item.ok, item.needed) == (False, False)
+    assert "taken" in item.found
+
+
+def test_doctor_needs_no_server_and_no_container_engine(tuneline, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = tuneline("doctor", "--json")
+    shown = {item["what"]: item for item in json.loads(ended.out)}
+    assert (shown["containers"]["ok"], shown["containers"]["needed"]) == (False, False)
+    assert "not running" in shown["server"]["found"]
+    assert ended.code == (0 if all(item["ok"] for item in shown.values() if item["needed"]) else 1)
+    assert not (tmp_path / "home").exists()
