@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.execute.doubles import IMAGES, pipeline
+
 from tuneline.execute.runner import Runner
 from tuneline.record.record import Record
 from tuneline.record.runs import NewRun
