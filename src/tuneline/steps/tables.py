@@ -24,6 +24,7 @@ for _format in (
 ):  # by default polars reads up to 100 MB ahead; it looks here at its first read
     os.environ.setdefault(f"POLARS_{_format}_CHUNK_SIZE", str(4 << 20))
     os.environ.setdefault(f"POLARS_{_format}_CHUNK_PREFETCH_LIMIT", "4")
+_ONE_LIST = "It must be one list of objects."
 _EVERY_LINE = "Every line must be one JSON object."
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
 
@@ -51,7 +52,7 @@ class Table:
         there = ", ".join(f"`{name}`" for name in self.schema)
         details = []
         for name, why in lacking.items():
-            close = get_close_matches(name, list(self.schema), n=1, cutoff=0.4)
+            close = get_close_matches(name, list(self.schema), n=1, cutoff=0.5)
             details.append(
                 f"no column `{name}`, which `{why}` names" + (f"; nearest: `{close[0]}`" if close else "")
             )
@@ -95,10 +96,14 @@ class explained:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, pl.exceptions.ComputeError | pl.exceptions.NoDataError):
-            for path in self.files:
-                if (fault := find_fault(path, self.kind)) is not None:
-                    raise fault from error
+        if not isinstance(error, pl.exceptions.PolarsError):
+            return
+        for path in self.files:
+            if (fault := find_fault(path, self.kind)) is not None:
+                raise fault from error
+        if isinstance(
+            error, pl.exceptions.ComputeError | pl.exceptions.NoDataError
+        ):  # any other is our own fault
             first = str(error).strip().splitlines()[0]
             raise DataError(
                 f"{self.files[0].name} cannot be read as {self.kind}: {first}",
@@ -126,9 +131,16 @@ def _scan(paths: Sequence[Path], kind: str) -> pl.LazyFrame:
         return pl.scan_ndjson(list(paths), infer_schema_length=None)
     if kind == "parquet":
         return pl.scan_parquet(list(paths), glob=False)
-    return pl.concat(
-        [pl.read_json(path, infer_schema_length=None) for path in paths], how="diagonal_relaxed"
-    ).lazy()
+    return pl.concat([_read_json(path) for path in paths], how="diagonal_relaxed").lazy()
+
+
+def _read_json(path: Path) -> pl.DataFrame:
+    """One JSON value cannot be streamed; and polars would take a lone object for a row."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        listed = file.read(1000).lstrip().startswith("[")
+    if not listed and path.stat().st_size:
+        raise _bad_json(path) or DataError(f"{path.name}: not a list of objects.", hint=_ONE_LIST)
+    return pl.read_json(path, infer_schema_length=None)
 
 
 def _common_schema(paths: Sequence[Path], kind: str) -> Mapping[str, pl.DataType]:
@@ -222,7 +234,7 @@ def _bad_json(path: Path) -> DataError | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        return DataError(f"{path.name}: not JSON: {error}.", hint="It must be one list of objects.")
+        return DataError(f"{path.name}: not JSON: {error}.", hint=_ONE_LIST)
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        return DataError(f"{path.name}: not a list of objects.", hint="It must be one list of objects.")
+        return DataError(f"{path.name}: not a list of objects.", hint=_ONE_LIST)
     return None
