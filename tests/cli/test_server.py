@@ -1,11 +1,15 @@
 """Commands with a real server in a home of its own: found, started, followed, killed, stopped."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -161,6 +165,43 @@ def test_a_run_is_followed_in_plain_lines_to_its_report(tuneline, home, tmp_path
         ["one", "SUCCEEDED"],
         ["two", "SUCCEEDED"],
     ]
+
+
+def on_a_terminal(*arguments: str, **env: str) -> tuple[int, str, str]:
+    """Exit code, stdout, and what stderr gets if it is a terminal of 100 columns."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 100))
+    command = [sys.executable, "-m", "tuneline", *arguments]
+    environment = {**os.environ, "TERM": "xterm-256color", **env}
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that its last writer has gone
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    out, _ = child.communicate(timeout=20)
+    return child.returncode, out, shown.decode()
+
+
+def test_a_terminal_gets_a_live_picture_and_no_colour_if_asked(tuneline, home, tmp_path):
+    (tmp_path / "rows.csv").write_text("text,label\nfine,good\n")
+    tuneline("up", "-d")
+    run = submitted(rows=f"{tmp_path}/rows.csv")
+    code, out, shown = on_a_terminal("runs", "show", "-f", run)
+    assert code == 0
+    assert f"run {run} succeeded" in out
+    assert "\x1b[?25l" in shown, "the cursor is hidden while the picture is drawn"
+    assert "\x1b[32m" in shown
+    last = shown.rsplit(f"run {run}", 1)[1]
+    assert "rows" in last
+    assert "done" in last
+    _, _, plain = on_a_terminal("runs", "show", "-f", run, NO_COLOR="1")
+    assert "done" in plain
+    assert not re.search(r"\x1b\[3[0-9]m", plain)
+    _, _, dumb = on_a_terminal("runs", "show", "-f", run, TERM="dumb")
+    assert "\x1b" not in dumb
+    assert "rows: done in" in dumb
 
 
 def test_a_failed_run_tells_task_reason_log_and_what_goes_on_from_there(tuneline, home, tmp_path):
