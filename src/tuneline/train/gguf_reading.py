@@ -20,7 +20,7 @@ from tuneline.errors import MissingPartError, ModelError
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
-_BLOCK_BYTES = 64 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class GgufTensor:
     """[rows, bytes a row]."""
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """The rows in float32, some 64 MB at a time: [n, columns]. Raises ModelError for a type that cannot
-        be unpacked."""
+        """The rows in float32, 1 MB at a time so that it stays in the cache: [n, columns]. Raises ModelError
+        for a type that cannot be unpacked."""
         gguf = import_gguf()
         columns = self.shape[-1]
         at_once = max(1, _BLOCK_BYTES // (4 * columns))

@@ -100,7 +100,7 @@ def _reader(path: Path, dtype: str, offset: int, size: int, name: str) -> Blocks
     def blocks() -> Iterator[NDArray[Any]]:
         kind = np.dtype(np.uint16 if dtype == "BF16" else _FLOATS[dtype])
         values = np.memmap(path, kind, "r", offset, (size // kind.itemsize,))
-        step = 16 << 20
+        step = 1 << 18
         for start in range(0, len(values), step):
             yield values[start : start + step]
 
