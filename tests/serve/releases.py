@@ -86,8 +86,8 @@ def make_release(folder: Path, family: str = "llama") -> Path:
     return folder
 
 
-def write_package(release: Path, target: Path) -> Path:
-    """The package of a release made by `make_release`."""
+def write_package(release: Path, target: Path, live: Mapping[str, float] | None = None) -> Path:
+    """The package of a release made by `make_release`; `live`: the scores of what it was compared with."""
     data = {
         "read": 100,
         "kept": 90,
@@ -103,7 +103,7 @@ def write_package(release: Path, target: Path) -> Path:
         "rows": 10,
         "candidate": scores,
         "base": {**scores, "accuracy": 0.5},
-        "live": None,
+        "live": live,
     }
     write_json(release / "report.json", report)
     inputs = {name: release / name for name in ("base", "adapter", "served")}

@@ -33,6 +33,14 @@ def test_identical_content_is_identical_to_the_byte(release: Path, tmp_path: Pat
     assert digest_path(again) == digest_path(release / "package")
 
 
+def test_what_it_was_compared_with_is_no_part_of_it(release: Path, tmp_path: Path) -> None:
+    """Else a run that changed nothing would make another release, once the first one is live."""
+    (tmp_path / "second").mkdir()
+    scores = {"accuracy": 0.84, "f1": 0.83, "ece": 0.02, "log_loss": 0.4}
+    again = write_package(release, tmp_path / "second" / "package", live=scores)
+    assert digest_path(again) == digest_path(release / "package")
+
+
 def test_the_manifest_names_every_file_and_what_it_was_made_from(release: Path, folder: Path) -> None:
     found = package.load(folder)
     assert sorted(found.manifest["files"]) == package.content_files(folder)

@@ -108,7 +108,8 @@ def _recipe(facts: Facts) -> str:
 
 def _evaluation(facts: Facts) -> str:
     report = facts.evaluation
-    columns = [(who, report[who]) for who in ("candidate", "base", "live") if report.get(who)]
+    # not `live`: what it was compared with is no part of a release, and would make equal content differ
+    columns = [(who, report[who]) for who in ("candidate", "base") if report.get(who)]
     if not columns:
         return ""
     names = [name for name in ("accuracy", "f1", "ece", "log_loss") if name in columns[0][1]]
