@@ -51,14 +51,15 @@ def _victims(home: Path, server: subprocess.Popen[bytes], kind: str) -> list[int
     return tasks if kind == "task" else sorted(pids - set(tasks))
 
 
+@pytest.mark.timeout(150)  # a loaded machine starts servers slowly
 @pytest.mark.parametrize("seed", [1])
 def test_a_run_killed_at_20_random_moments_ends_as_one_left_alone(tmp_path: Path, seed: int) -> None:
-    """Real servers, shims and tasks; about 8 s, most of it starting servers."""
+    """Real servers, shims and tasks; about 15 s, most of it waiting."""
     alone, home = tmp_path / "alone", tmp_path / "killed"
     assert _serve(alone).wait(60) == 0
     chance, kills = random.Random(seed), Counter[str]()
     server = _serve(home)
-    deadline = time.monotonic() + 50
+    deadline = time.monotonic() + 120
     while server.poll() is None or server.returncode != 0:
         assert time.monotonic() < deadline, (home / "server.log").read_text()[-3000:]
         if server.poll() is not None:
