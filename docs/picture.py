@@ -60,7 +60,7 @@ def drawn(run: dict[str, Any], endpoint: dict[str, Any] | None, curve: tuple[flo
             record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor"
         )
         console.print(Text(f"$ {COMMAND}", style="bold"))
-        console.print(picture(run, tracks, 0.0))
+        console.print(picture(run, tracks, 0.0), "")
         for line in lines(run, endpoint):
             console.print(Text(line, overflow="fold"))
         return WEB_FONTS.sub("", console.export_svg(title=COMMAND))

@@ -68,6 +68,11 @@ def test_a_release_that_did_not_start_says_what_goes_on_serving():
     assert exit_code(WHOLE, failed) == 1
 
 
+def test_an_old_run_says_what_its_endpoint_serves_now():
+    said = lines(WHOLE, endpoint(desired="reviews@1.2.0", live="reviews@1.2.0"))
+    assert said[-1] == "  endpoint   reviews serves reviews@1.2.0 now; reviews@1.2.0 is wanted there"
+
+
 def test_a_run_that_has_hardly_begun_has_a_report_too():
     assert lines(run("RUNNING", task("fetch", "RUNNING")), None) == [
         "reviews: run 20261118-110640-abc123 running"
@@ -100,6 +105,7 @@ BACK = release(reason="identical to reviews@1.1.0; endpoint reviews had reviews@
         (run("CANCELED"), None, 1),
         (WHOLE, endpoint(live="reviews@1.0.0"), 1),
         (WHOLE, endpoint(phase="starting"), 1),
+        (WHOLE, endpoint(desired="reviews@1.2.0", live="reviews@1.2.0"), 0),
         (run("SUCCEEDED", release=release("rejected")), None, 3),
         (run("SUCCEEDED", verdict={"passed": False}, release=SAME), endpoint(), 3),
         (run("SUCCEEDED", release=release("candidate", "no server")), None, 4),
@@ -110,7 +116,8 @@ BACK = release(reason="identical to reviews@1.1.0; endpoint reviews had reviews@
         (run("SUCCEEDED", task("hello", "SUCCEEDED")), None, 0),
     ],
     ids=[
-        "released", "failed", "canceled", "old one serves", "not yet", "rejected", "refused again",
+        "released", "failed", "canceled", "old one serves", "not yet", "replaced since",
+        "rejected", "refused again",
         "no server", "identical", "identical but down", "identical and another wanted",
         "brought back", "no release",
     ],

@@ -67,8 +67,13 @@ def exit_code(run: View, endpoint: View | None) -> int:
         return exits.GATE_REFUSED
     if release.get("state") == "candidate":
         return exits.APPROVAL_PENDING
-    if release and endpoint is not None and not is_live(endpoint, release["release"]):
-        return exits.NOTHING_TO_DO if unchanged(run) and not wanted(endpoint, release) else exits.FAILURE
+    if (
+        endpoint is not None
+        and release
+        and wanted(endpoint, release)
+        and not is_live(endpoint, release["release"])
+    ):
+        return exits.FAILURE
     return exits.NOTHING_TO_DO if unchanged(run) else exits.OK
 
 
@@ -165,10 +170,11 @@ def _proof(proof: View | None) -> list[str]:
     bound = (proof.get("bounds") or {}).get("max_mean_logprob_diff")
     at_most = f" (at most {bound:.2f})" if isinstance(bound, int | float) else ""
     said = "holds" if proof["passed"] else "FAILED"
+    quantized = "unquantized" if proof["quantization"] == "none" else proof["quantization"]
     found = [
         _line(
             "proof",
-            f"{said}: served by {proof['runtime']} {proof['runtime_version']}, {proof['quantization']}",
+            f"{said}: served by {proof['runtime']} {proof['runtime_version']}, {quantized}",
         ),
         f"{'':{PAD}}token ids equal for {proof['token_ids_equal']} of {proof['prompts']} held-out prompts, "
         f"the same answer for {proof['answers_equal']} of {proof['decided']} decided ones",
@@ -189,6 +195,9 @@ def _endpoint(endpoint: View | None, release: View | None) -> list[str]:
     if endpoint is None:
         return []
     name, url, live = endpoint["name"], endpoint["url"], endpoint["live"]
+    if release and not wanted(endpoint, release):
+        what = f"serves {live}" if live else f"is {endpoint['phase']}"
+        return [_line("endpoint", f"{name} {what} now; {endpoint['desired'] or 'nothing'} is wanted there")]
     if release and not is_live(endpoint, release["release"]):
         why = endpoint["message"] or f"it is {endpoint['phase']}"
         still = f"{live} goes on serving at {url}" if live and url else "nothing serves"
