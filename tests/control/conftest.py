@@ -133,13 +133,13 @@ class World:
             assert time.monotonic() < deadline, self.seen()
             time.sleep(0.01)
 
-    def until_live(self, release, endpoint="e"):
+    def until_live(self, release, endpoint="e", within_s=20.0):
         def is_live():
             seen = self.seen(endpoint)
             live = self.store.live(endpoint)
             return seen.get("phase") == "live" and live and live.release == release
 
-        self.until(is_live)
+        self.until(is_live, within_s)
 
     def until_phase(self, phase):
         self.until(lambda: self.seen().get("phase") == phase)
