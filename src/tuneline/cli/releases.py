@@ -52,13 +52,17 @@ def show(release: str, as_json: bool) -> None:
         ("data", manifest.get("data_digest")),
         ("recipe", manifest.get("recipe_digest")),
         ("template", manifest.get("template_hash")),
-        ("accuracy", candidate.get("accuracy")),
+        ("accuracy", _number(candidate.get("accuracy"))),
         ("gate", (found["verdict"] or {}).get("reason")),
         ("proof", "holds" if (found["proof"] or {}).get("passed") else "none"),
         ("folder", found["package"]["uri"]),
     ]
     for name, value in rows:
         click.echo(f"{name:16} {value if value is not None else '-'}")
+
+
+def _number(value: object) -> str | None:
+    return f"{value:.4f}" if isinstance(value, float | int) else None
 
 
 @click.command()
@@ -119,7 +123,9 @@ def verify(as_json: bool) -> None:
         raise click.exceptions.Exit(exits.FAILURE)
 
 
+FACTS = ("release", "endpoint", "why", "reason", "by", "run")
+"""What of an entry's body a table shows; `--json` has all of it."""
+
+
 def _what(body: dict[str, object]) -> str:
-    return " ".join(
-        f"{key}={value}" for key, value in body.items() if isinstance(value, str | int) and value != ""
-    )[:90]
+    return ", ".join(f"{key}: {body[key]}" for key in FACTS if body.get(key))
