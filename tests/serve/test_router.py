@@ -112,13 +112,25 @@ def site(tmp_path):
     site.close()
 
 
-@pytest.fixture
-def served(site):
-    """One runtime behind a router."""
+def with_one_runtime(site):
     site.one, site.one_port = site.runtime("a@1.0.0")
     site.start_router()
     site.route(("a", site.one_port, 100.0))
     return site
+
+
+@pytest.fixture
+def served(site):
+    """One runtime behind a router, for a test that does something to them."""
+    return with_one_runtime(site)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    """One runtime behind a router, for all tests that only ask."""
+    site = Site(tmp_path_factory.mktemp("standing"))
+    yield with_one_runtime(site)
+    site.close()
 
 
 def everything(client):
@@ -131,17 +143,17 @@ def everything(client):
 # What passes
 
 
-def test_bodies_pass_whole_both_ways_of_any_size_and_framing(served):
+def test_bodies_pass_whole_both_ways_of_any_size_and_framing(standing):
     for size in (0, 1, 1000, 3_000_000):
         data = os.urandom(size)
-        assert served.ask("POST", "/echo", data)[2] == data
+        assert standing.ask("POST", "/echo", data)[2] == data
         pieces = (data[at : at + 70_000] for at in range(0, size, 70_000))
-        status, headers, body = served.ask("POST", "/echo", pieces)
+        status, headers, body = standing.ask("POST", "/echo", pieces)
         assert (status, body) == (200, data)
 
 
-def test_one_connection_serves_many_requests_and_so_does_the_one_behind(served):
-    connection = served.connection()
+def test_one_connection_serves_many_requests_and_so_does_the_one_behind(standing):
+    connection = standing.connection()
     answers = []
     for _ in range(5):
         connection.request("GET", "/echo")
@@ -151,7 +163,7 @@ def test_one_connection_serves_many_requests_and_so_does_the_one_behind(served):
     assert all(answer.status == 200 and not answer.will_close for answer in answers)
 
 
-def test_what_ends_at_a_hop_does_not_pass_and_a_request_id_does(served):
+def test_what_ends_at_a_hop_does_not_pass_and_a_request_id_does(standing):
     sent = {
         "Connection": "x-secret",
         "x-secret": "1",
@@ -159,7 +171,7 @@ def test_what_ends_at_a_hop_does_not_pass_and_a_request_id_does(served):
         "x-user": "ann",
         "x-request-id": "abc",
     }
-    _, headers, _ = served.ask("GET", "/echo", headers=sent)
+    _, headers, _ = standing.ask("GET", "/echo", headers=sent)
     seen = " ".join(json.loads(headers["x-head"])).lower()
     assert "x-secret" not in seen
     assert "te: trailers" not in seen
@@ -171,14 +183,14 @@ def test_what_ends_at_a_hop_does_not_pass_and_a_request_id_does(served):
     assert "connection" not in headers
 
 
-def test_a_request_without_an_id_gets_one(served):
-    _, headers, _ = served.ask("GET", "/echo")
+def test_a_request_without_an_id_gets_one(standing):
+    _, headers, _ = standing.ask("GET", "/echo")
     assert re.fullmatch("[0-9a-f]{32}", headers["x-request-id"])
     assert f"x-request-id: {headers['x-request-id']}" in " ".join(json.loads(headers["x-head"]))
 
 
-def test_events_pass_one_by_one_as_they_come(served):
-    connection = served.connection()
+def test_events_pass_one_by_one_as_they_come(standing):
+    connection = standing.connection()
     connection.request("GET", "/stream?n=5&ms=100")
     answer = connection.getresponse()
     at = []
@@ -191,8 +203,8 @@ def test_events_pass_one_by_one_as_they_come(served):
     assert all(0.03 < gap < 0.25 for gap in gaps), gaps
 
 
-def test_the_answer_to_head_has_the_length_and_no_body(served):
-    connection = served.connection()
+def test_the_answer_to_head_has_the_length_and_no_body(standing):
+    connection = standing.connection()
     for _ in range(2):
         connection.request("HEAD", "/router/health")
         answer = connection.getresponse()
@@ -200,18 +212,18 @@ def test_the_answer_to_head_has_the_length_and_no_body(served):
     connection.close()
 
 
-def test_pipelined_requests_are_answered_in_order(served):
+def test_pipelined_requests_are_answered_in_order(standing):
     one = b"GET /slow?ms=60 HTTP/1.1\r\nHost: a\r\n\r\n"
     two = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
     three = b"GET /router/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    with served.raw(one + two + three) as client:
+    with standing.raw(one + two + three) as client:
         data = everything(client)
     assert data.count(b"HTTP/1.1 200") == 3
     assert data.index(b'"pid"') < data.index(b"hello") < data.index(b"generation")
 
 
-def test_a_client_that_waits_for_100_continue_gets_it_before_the_runtime_is_asked(served):
-    with served.raw(
+def test_a_client_that_waits_for_100_continue_gets_it_before_the_runtime_is_asked(standing):
+    with standing.raw(
         b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n"
         b"Connection: close\r\n\r\n"
     ) as client:
@@ -222,19 +234,19 @@ def test_a_client_that_waits_for_100_continue_gets_it_before_the_runtime_is_aske
     assert b"expect" not in data.lower()
 
 
-def test_a_client_of_http_1_0_gets_a_body_without_chunks(served):
-    with served.raw(b"GET /stream?n=2&ms=1 HTTP/1.0\r\n\r\n") as client:
+def test_a_client_of_http_1_0_gets_a_body_without_chunks(standing):
+    with standing.raw(b"GET /stream?n=2&ms=1 HTTP/1.0\r\n\r\n") as client:
         data = everything(client)
     assert data.endswith(b"\r\n\r\ndata: a@1.0.0 0\n\ndata: a@1.0.0 1\n\n")
     assert b"chunked" not in data
 
 
-def test_a_body_that_ends_with_the_runtime_s_connection_passes(served):
-    assert json.loads(served.ask("GET", "/old")[2])["release"] == "a@1.0.0"
+def test_a_body_that_ends_with_the_runtime_s_connection_passes(standing):
+    assert json.loads(standing.ask("GET", "/old")[2])["release"] == "a@1.0.0"
 
 
-def test_java_s_client_may_ask_for_http_2_and_is_answered_in_http_1_1(served):
-    with served.raw(
+def test_java_s_client_may_ask_for_http_2_and_is_answered_in_http_1_1(standing):
+    with standing.raw(
         b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
         b"HTTP2-Settings: AAEAAEAA\r\nContent-Length: 5\r\n\r\nhello"
         b"GET /router/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -245,13 +257,13 @@ def test_java_s_client_may_ask_for_http_2_and_is_answered_in_http_1_1(served):
     assert b"h2c" not in data
 
 
-def test_a_slow_client_holds_the_runtime_back_instead_of_filling_memory(served):
+def test_a_slow_client_holds_the_runtime_back_instead_of_filling_memory(standing):
     """60 MB to a client that does not read: neither the router nor the runtime can have it all in memory."""
     size = 60_000_000
-    before = memory(served.router.pid)
-    with served.raw(b"GET /bytes?n=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % size) as client:
+    before = memory(standing.router.pid)
+    with standing.raw(b"GET /bytes?n=%d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % size) as client:
         time.sleep(0.5)
-        assert memory(served.router.pid) - before < 20_000_000
+        assert memory(standing.router.pid) - before < 20_000_000
         assert len(everything(client)) > size
 
 
@@ -283,8 +295,8 @@ def memory(pid):
         (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
     ],
 )
-def test_what_is_no_request_is_answered_with_one_error_and_the_connection_closed(served, data, status):
-    with served.raw(data) as client:
+def test_what_is_no_request_is_answered_with_one_error_and_the_connection_closed(standing, data, status):
+    with standing.raw(data) as client:
         answer = everything(client)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), answer
@@ -292,8 +304,8 @@ def test_what_is_no_request_is_answered_with_one_error_and_the_connection_closed
     assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
 
 
-def test_a_good_request_before_a_bad_one_is_still_answered(served):
-    with served.raw(b"GET /slow?ms=50 HTTP/1.1\r\nHost: a\r\n\r\nGARBAGE\r\n\r\n") as client:
+def test_a_good_request_before_a_bad_one_is_still_answered(standing):
+    with standing.raw(b"GET /slow?ms=50 HTTP/1.1\r\nHost: a\r\n\r\nGARBAGE\r\n\r\n") as client:
         data = everything(client)
     assert data.startswith(b"HTTP/1.1 200")
     assert b"HTTP/1.1 400" in data

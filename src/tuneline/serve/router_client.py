@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
             self._closing = True
             self._transport.abort()
         elif not keep_alive:
-            self._end(linger=exchange is not None and not exchange.complete)
+            self._end(linger=exchange is not None and not exchange.body_done)
         else:
             # not at once: whoever calls is in the middle of its own work
             if self._ahead:
@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
         fresh: Exchange | None = None  # begun here; asked once what of its body came along is with it
         while self._ahead and not self._closing:
             event, exchange = self._ahead[0], self._exchange
-            if isinstance(event, RequestHead | BadMessage) and exchange is not None and exchange.complete:
+            if isinstance(event, RequestHead | BadMessage) and exchange is not None and exchange.body_done:
                 break
             self._ahead.popleft()
             if isinstance(event, RequestHead):

@@ -39,9 +39,9 @@ class Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_answer", "_body", "_body_done", "_chunked_out", "_client", "_delay", "_held", "_key", "_over",
+        "_answer", "_body", "_chunked_out", "_client", "_delay", "_held", "_key", "_over",
         "_pending", "_replays", "_retries", "_router", "_started", "_status", "_task", "_timer", "_upstream",
-        "at", "bytes_in", "bytes_out", "head", "progress", "request_id", "revision",
+        "at", "body_done", "bytes_in", "bytes_out", "head", "progress", "request_id", "revision",
     )  # fmt: skip
 
     def __init__(self, router: Routing, client: Client, head: RequestHead) -> None:
@@ -53,17 +53,16 @@ class Exchange:
         self._started = self.progress = time.monotonic()
         self.bytes_in = self.bytes_out = 0
         self._body: list[bytes] = []  # sent or to be sent, until an answer begins
-        self._body_done = False
+        self.body_done = False
+        """Whether the whole request is here."""
         self._answer: ResponseHead | None = None
         self._pending: ResponseHead | None = None  # an answer's head, before any of its body is here
-        self._chunked_out = False
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._delay = FIRST_DELAY_S
-        self._replays = self._retries = 0
-        self._over = self._held = False
-        self._status = 0
+        self._replays = self._retries = self._status = 0
+        self._chunked_out = self._over = self._held = False
 
     # What the client's side calls
 
@@ -88,7 +87,7 @@ class Exchange:
 
     def body_end(self) -> None:
         """The request is complete."""
-        self._body_done = True
+        self.body_done = True
         if self.head.chunked:
             if self._answer is None:
                 self._body.append(LAST_CHUNK)
@@ -125,11 +124,6 @@ class Exchange:
         """Whether the client has something of an answer."""
         return self._answer is not None
 
-    @property
-    def complete(self) -> bool:
-        """Whether the whole request is here."""
-        return self._body_done
-
     # What the runtime's side calls
 
     def upstream_events(self, events: list[ResponseEvent]) -> None:
@@ -148,7 +142,7 @@ class Exchange:
                 if self._chunked_out:
                     out.append(LAST_CHUNK)
                 self._client.write(b"".join(out))
-                self._finish(reusable=self._body_done)
+                self._finish(reusable=self.body_done)
                 return
         if out:
             self._client.write(b"".join(out))
@@ -236,22 +230,14 @@ class Exchange:
         self._body = []
         self._chunked_out = head.framing in ("chunked", "close") and self.head.http_1_1
         release = self.revision.release.encode() if self.revision else b""
-        out.append(
-            client_head(
-                head,
-                self.request_id,
-                release,
-                chunked=self._chunked_out,
-                http_1_1=self.head.http_1_1,
-                keep_alive=self._keep_alive,
-            )
-        )
+        asked = self.head.http_1_1, self._keep_alive
+        out.append(client_head(head, self.request_id, release, self._chunked_out, *asked))
 
     @property
     def _keep_alive(self) -> bool:
         """Whether the client's connection can take another request after this answer."""
         framed = self._answer is None or self._chunked_out or self._answer.framing in ("length", "none")
-        return self.head.keep_alive and self._body_done and framed and not self._router.draining
+        return self.head.keep_alive and self.body_done and framed and not self._router.draining
 
     def _refuse(self, status: int, message: str, retry_after_s: int | None = None) -> None:
         """Answer in the runtime's place."""
@@ -260,13 +246,9 @@ class Exchange:
             return
         self._status = status
         body = error_json(status, message)
+        keep, id, bare = self._keep_alive, self.request_id, self.head.method == b"HEAD"
         answer = plain_response(
-            status,
-            body,
-            keep_alive=self._keep_alive,
-            request_id=self.request_id,
-            head_only=self.head.method == b"HEAD",
-            retry_after_s=retry_after_s,
+            status, body, keep_alive=keep, request_id=id, head_only=bare, retry_after_s=retry_after_s
         )
         self.bytes_out += len(body)
         self._client.write(answer)
@@ -301,14 +283,14 @@ class Exchange:
         self._router.over(self, self._line())
 
     def _line(self) -> RequestLine:
-        revision, sticky = self.revision, self.head.sticky.decode("latin-1")
+        head, revision, sticky = self.head, self.revision, self.head.sticky.decode("latin-1")
         return RequestLine(
             at=self.at,
             id=self.request_id.decode("latin-1"),
             release=revision.release if revision else "",
             revision=revision.id if revision else "",
-            method=self.head.method.decode("latin-1"),
-            path=self.head.target.partition(b"?")[0].decode("latin-1"),
+            method=head.method.decode("latin-1"),
+            path=head.target.partition(b"?")[0].decode("latin-1"),
             status=self._status,
             ms=(time.monotonic() - self._started) * 1000,
             bytes_in=self.bytes_in,

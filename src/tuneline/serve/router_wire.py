@@ -32,7 +32,7 @@ def upstream_head(head: RequestHead, request_id: bytes, client_host: str) -> byt
 
 
 def client_head(
-    head: ResponseHead, request_id: bytes, release: bytes, *, chunked: bool, http_1_1: bool, keep_alive: bool
+    head: ResponseHead, request_id: bytes, release: bytes, chunked: bool, http_1_1: bool, keep_alive: bool
 ) -> bytes:
     """The response's head as the client gets it."""
     drop = _dropped(head.headers)
