@@ -5,7 +5,7 @@ import json
 
 from tests.tiny import movie_rows, tiny_gguf
 
-from tuneline.cli.preview import lines, visible
+from tuneline.cli.preview import json_object, lines, visible
 from tuneline.steps.preview import DroppedRow, Preview, PreviewRow, Token
 
 REPORT = {
@@ -23,7 +23,7 @@ def test_tokens_that_are_learned_stand_apart_from_those_that_are_read():
     )
     row = PreviewRow(7, "train", "good", tokens)
     dropped = (DroppedRow(9, "null", {"text": None, "label": "good"}),)
-    assert lines(Preview((row,), dropped, REPORT, ())) == [
+    assert lines(json_object(Preview((row,), dropped, REPORT, ()))) == [
         "row 7, trained on, label good: 4 tokens, 2 of them learned",
         "  read     <s>|Fine\\n",
         "  learned   good|</s>",
