@@ -214,8 +214,9 @@ def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
     def entry(token: TokenLogprob) -> dict[str, Any]:
         return {"token": _text(token), "logprob": token.logprob, "bytes": list(token.text)}
 
+    said = [token for token in tokens if token.text]  # the token that ends the text is no content
     return {
-        "content": [{**entry(t), "top_logprobs": [entry(o) for o in t.top]} for t in tokens],
+        "content": [{**entry(t), "top_logprobs": [entry(o) for o in t.top]} for t in said],
         "refusal": None,
     }
 
