@@ -166,8 +166,8 @@ def test_a_prompt_is_needed_and_one_without_fields_is_a_fault():
 def test_a_class_must_be_named_when_the_completion_does_not():
     found = faults(SMALL.replace(" {label}", "{label} {why}"))
     assert found == [
-        "tuneline.yaml:3: `data.label` is missing: `evaluate.task: classify` needs the column with the class, "
-        "and `data.completion` has 2 fields"
+        "tuneline.yaml:3: `data.label` is missing: `evaluate.task: classify` needs the column with the class"
+        ", and `data.completion` has 2 fields"
     ]
 
 

@@ -168,7 +168,8 @@ def _resolved(project: Project, folder: Path) -> Project:
     )
     base = _absolute(project.base_model, folder, always=project.base_model.endswith(".gguf"))
     deploy = replace(project.deploy, endpoint=project.deploy.endpoint or project.name)
-    return replace(project, data=data, base_model=base, deploy=deploy)
+    train = replace(project.train, init_adapter=_absolute(project.train.init_adapter, folder, always=False))
+    return replace(project, data=data, base_model=base, train=train, deploy=deploy)
 
 
 def _absolute(place: str, folder: Path, *, always: bool) -> str:

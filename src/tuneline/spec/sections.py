@@ -129,7 +129,7 @@ class Train:
     )  # fmt: skip
     seed: int = _key("integer", 42, "Of initialization, order and dropout.", low=0, high=4_294_967_295)
     init_adapter: str = _key(
-        "text", "", "Go on from the adapter of an earlier release: `MODEL@VERSION`, or `live`."
+        "text", "", "Go on from the adapter of an earlier release, `MODEL@VERSION`, or from one in a folder."
     )
 
 

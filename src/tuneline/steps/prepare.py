@@ -249,7 +249,7 @@ def _check_some(prepared: Prepared) -> None:
         if not (side == wanted).any():
             raise DataError(
                 f"No {name} rows are left: of {len(side)} rows, {_counted(counts) or 'none were dropped'}.",
-                hint=f"{hint}See `data.where`, `data.map` and the columns; `tuneline data preview` tells why.",
+                hint=f"{hint}See `data.where` and `data.map`; `tuneline data preview` shows more.",
                 details=[f"{number} dropped as `{reason}`" for reason, number in counts.items()],
             )
 

@@ -16,7 +16,7 @@ import unicodedata
 import polars as pl
 from polars_hash import CryptographicHashingNameSpace, NonCryptographicHashingNameSpace
 
-_ODD = r"[^\x20-\x7e]|  "
+_ODD = r"[^\x20-\x7e]|  |^ | $"  # whatever normalising changes, but for the case
 _ASCII_SPACE = r"[\t\n\x0b\x0c\r\x1c-\x1f ]+"  # what str.split() takes for whitespace, as far as it is ASCII
 FIELD, PART = "\x1f", "\x1e"
 
@@ -48,18 +48,21 @@ def input_number(text: pl.Expr) -> pl.Expr:
 
 
 def _normalised(texts: pl.Series) -> pl.Series:
-    plain = texts.str.strip_chars(" ").str.to_lowercase()
-    odd = texts.str.contains(_ODD).fill_null(False)
-    if not odd.any():
-        return plain
-    where = odd.arg_true()
-    return plain.scatter(where, _odd(texts.gather(where)))
+    lower = texts.str.to_lowercase()
+    odd = texts.str.contains(_ODD).arg_true()
+    return lower.scatter(odd, _odd(texts.gather(odd))) if len(odd) else lower
 
 
 def _odd(texts: pl.Series) -> pl.Series:
     """Texts with other than plain characters, or with spaces to fold."""
-    folded = texts.str.replace_all(_ASCII_SPACE, " ").str.strip_chars(" ").str.to_lowercase()
-    foreign = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
-    if foreign.is_empty():
-        return folded
-    return folded.scatter(foreign, [normalise(text) for text in texts.gather(foreign)])
+    ascii_only = texts.str.len_bytes() == texts.str.len_chars()
+    foreign = texts.filter(~ascii_only)
+    plain = (
+        texts.filter(ascii_only).str.replace_all(_ASCII_SPACE, " ").str.strip_chars(" ").str.to_lowercase()
+    )
+    found = texts.clone().scatter(ascii_only.arg_true(), plain) if len(plain) else texts
+    return (
+        found.scatter((~ascii_only).arg_true(), [normalise(text) for text in foreign])
+        if len(foreign)
+        else found
+    )

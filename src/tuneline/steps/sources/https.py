@@ -53,9 +53,10 @@ def _bring(address: str, desk: Desk, pin: dict[str, Any] | None) -> dict[str, An
         name = _name(address, answer.headers)
         sha256 = desk.keep(scratch, desk.sha256, shown(address))
     if pin and pin["sha256"] != sha256:
-        desk.note(f"{shown(address)} changed since the last run: from {pin['sha256'][:12]} to {sha256[:12]}.")
+        desk.note(f"{shown(address)} changed since the last run: {pin['sha256'][:8]} is now {sha256[:8]}.")
     made = {
-        "sha256": sha256, "name": name, "etag": answer.validators.etag, "modified": answer.validators.modified,
+        "sha256": sha256, "name": name, "etag": answer.validators.etag,
+        "modified": answer.validators.modified,
     }  # fmt: skip
     desk.save_pin(address, made)
     return made
