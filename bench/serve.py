@@ -1,7 +1,8 @@
 """What our runtime costs over llama.cpp alone: the same model, adapter and requests, asked of both in one go.
 
-The raw side is llama.cpp's own HTTP server in the very child process that our runtime stands in front of, so the
-difference is our layer: tokenizing first, OpenAI's shapes, figures, one more hop. Needs a machine doing nothing else.
+The raw side is llama.cpp's own HTTP server in the very child process that our runtime stands in front of, so
+the difference is our layer: tokenizing first, OpenAI's shapes, figures, one more hop. Needs a machine doing
+nothing else.
 
     python bench/serve.py
 """
