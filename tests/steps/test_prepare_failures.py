@@ -6,7 +6,7 @@ import json
 import pytest
 from tests.steps.rows import REVIEWS, made, reviews, write_csv, write_jsonl
 
-from tuneline.errors import DataError
+from tuneline.errors import DataError, ResourceError
 from tuneline.steps.shapes import Recipe
 
 
@@ -141,3 +141,12 @@ def test_a_field_with_line_breaks_and_quotes_is_one_field(tmp_path):
     found = made(path, tmp_path / "out")
     prompts = json.dumps([*found.train["prompt"], *found.test["prompt"]])
     assert json.dumps(rows[-1]["text"])[1:-1] in prompts
+
+
+def test_a_full_disk_is_said_to_be_one_and_no_fault_of_the_data(tmp_path):
+    """/dev/full refuses every write with "No space left on device", as a full disk does."""
+    path = write_csv(tmp_path / "a.csv", reviews(50))
+    (tmp_path / "out/train").mkdir(parents=True)
+    (tmp_path / "out/train/rows.parquet").symlink_to("/dev/full")
+    with pytest.raises(ResourceError, match="The disk is full"):
+        made(path, tmp_path / "out")

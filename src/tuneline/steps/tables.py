@@ -5,6 +5,7 @@ is looked for only after it broke, slowly and exactly: a fast reader knows that 
 """
 
 import csv
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tuneline.errors import DataError
+from tuneline.errors import DataError, ResourceError
 
 INDEX = "__row"
 """The column with the row's number, from 0, over all files in order of their names."""
@@ -87,7 +88,9 @@ def open_table(files: Sequence[Path], columns: Mapping[str, str]) -> Table:
 
 
 class explained:
-    """Turns polars' errors into a DataError that says where the file is broken."""
+    """Turns polars' errors into a DataError that says where the file is broken, or a ResourceError for a
+    full disk.
+    """
 
     def __init__(self, files: Sequence[Path], kind: str) -> None:
         self.files, self.kind = files, kind
@@ -98,6 +101,11 @@ class explained:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, pl.exceptions.PolarsError):
             return
+        if any(f"os error {number}" in str(error) for number in (errno.ENOSPC, errno.EDQUOT)):
+            raise ResourceError(
+                "The disk is full: the rows could not be written.",
+                hint="Free some space, then `tuneline runs retry`: what is finished stays finished.",
+            ) from error
         for path in self.files:
             if (fault := find_fault(path, self.kind)) is not None:
                 raise fault from error
