@@ -182,7 +182,7 @@ def test_a_server_that_does_not_answer_may_be_asked_again(tmp_path, monkeypatch)
 
 
 def test_a_server_that_comes_back_at_another_port_is_found(server, tmp_path):
-    where = {"url": os.environ["TUNELINE_URL"], "home": str(tmp_path)}
+    where = {"url": os.environ["TUNELINE_URL"], "home": str(tmp_path), "pid": 1}
     env = {"TUNELINE_URL": f"http://127.0.0.1:{free_port()}", "TUNELINE_HOME": str(tmp_path)}
 
     def server_starts(seconds):
