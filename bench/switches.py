@@ -2,9 +2,9 @@
 
     python bench/switches.py [--requests 300] [--switches 3]
 
-The whole of it: record, controller, holder, router, and a llama.cpp runtime for each release (one base and one
-random adapter under several versions). Each request must end with its last event, its usage and as many tokens as
-it asked for, all from one release. Downloads the base once, as a project does.
+The whole of it: record, controller, holder, router, and a llama.cpp runtime for each release (one base and
+one random adapter under several versions). Each request must end with its last event, its usage and as many
+tokens as it asked for, all from one release. Downloads the base once, as a project does.
 """
 
 import argparse

@@ -33,8 +33,19 @@ def read(folder: Path) -> dict[str, Any]:
 def running(folder: Path) -> Running | None:
     """The holder that runs for the endpoint in `folder`."""
     body = read(folder)
-    found = Running(body["pid"], body.get("started") or 0.0) if body else None
+    if not body:
+        return None
+    found = Running(body["pid"], body.get("started") or _started(body["pid"], folder))
     return found if processes.alive(found) else None
+
+
+def _started(pid: int, folder: Path) -> float:
+    """When a process that is a holder of `folder` began, where it could not tell that itself; else 0."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if str(folder) in process.cmdline():
+            return process.create_time()
+    return 0.0
 
 
 def start(folder: Path, port: int, drain_s: float) -> int:

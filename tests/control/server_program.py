@@ -1,0 +1,19 @@
+"""What matters here of a server: a controller over a real record, in a process that can be killed.
+
+python server_program.py DATABASE_URL ENDPOINTS_FOLDER
+"""
+
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.control.conftest import Launching
+
+from tuneline.control.endpoints import Controller
+from tuneline.record.record import Record
+
+record = Record(sys.argv[1])
+Controller(record.endpoints, Path(sys.argv[2]), drain_s=5.0, launching=Launching()).start()
+threading.Event().wait()
