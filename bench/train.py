@@ -78,10 +78,10 @@ def compare_seeds(work: Path, seeds: list[int]) -> None:
         began = time.perf_counter()
         step("tune", out, recipe() | {"seed": seed}, {"base": "base", "train": "train", "init": "none"}, work)
         tuned = time.perf_counter() - began
-        given = {"base": "base", "adapter": f"seed-{seed}/adapter", "test": "test", "live": "none"}
-        step("evaluate", out, {"task": "classify", "max_length": 512}, given, work)
+        given = {"base": "base", "adapter": f"seed-{seed}/adapter", "test": "test"}
+        step("score", out, {"task": "classify", "max_length": 512}, given, work)
         report = json.loads((out / "report").read_text())
-        numbers = json.loads((out / "metrics").read_text())
+        numbers = report["candidate"]
         speed = json.loads((out / "tune.metrics").read_text())["tokens_per_s"]
         reports.append(report)
         print(

@@ -11,6 +11,7 @@ from typing import Any
 _OUTPUTS = {
     "base": ("base",),
     "tune": ("adapter", "metrics", "logs"),
+    "score": ("scores", "report"),
     "evaluate": ("predictions", "metrics", "report"),
 }
 

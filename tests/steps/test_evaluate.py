@@ -1,6 +1,7 @@
-"""`evaluate` as a real child process on a tiny model: some 4 s each."""
+"""`score` and `evaluate` as real child processes on a tiny model: some 4 s each."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,8 @@ def world(tmp_path_factory):
     }
     given = {"base": folder / "base", "train": folder / "train", "init": folder / "none"}
     tuned = run_step("tune", folder / "tuned", recipe, given)
+    scored = {"base": folder / "base", "adapter": tuned.out("adapter"), "test": folder / "test"}
+    run_step("score", folder / "scored", {"task": "classify", "dtype": "float32"}, scored)
     package = folder / "package"
     (package / "adapter").parent.mkdir()
     (package / "adapter").symlink_to(tuned.out("adapter"))
@@ -41,7 +44,8 @@ def world(tmp_path_factory):
 
 def inputs(world, **changes):
     given = {"base": world / "base", "adapter": world / "tuned" / "adapter", "test": world / "test"}
-    return given | {"live": world / "none"} | changes
+    scored = {"scores": world / "scored" / "scores", "scored": world / "scored" / "report"}
+    return given | scored | {"live": world / "none"} | changes
 
 
 def test_candidate_and_base_are_scored_on_the_same_rows(world):
@@ -87,3 +91,24 @@ def test_a_slice_that_was_not_kept_is_refused(world):
     assert error["code"] == "invalid_spec"
     assert "no column `genre`" in error["message"]
     assert "data.keep" in error["hint"]
+
+
+def test_a_live_release_with_another_adapter_is_scored_and_one_with_the_same_is_not(world):
+    """The same adapter again under another digest: scored for itself, it must come to the same numbers."""
+    other = world / "renamed"
+    shutil.copytree(world / "tuned" / "adapter", other / "adapter")
+    (other / "adapter" / "note.txt").write_text("another digest")
+    (other / "manifest.json").write_text((world / "package" / "manifest.json").read_text())
+    parameters = {"task": "classify", "dtype": "float32", "live_digest": "sha256:abc"}
+    step = run_step("evaluate", world / "other-live", parameters, inputs(world, live=other))
+    report = json.loads(step.out("report").read_text())
+    assert report["live"] == report["candidate"]
+    assert [event["done"] for event in step.events() if event["type"] == "progress"][-1] == 60
+    same = run_step("evaluate", world / "same-live", parameters, inputs(world, live=world / "package"))
+    assert any("scores are the same" in event.get("message", "") for event in same.events())
+    assert not any(event["type"] == "progress" for event in same.events())
+
+
+def test_an_unknown_task_is_refused(world):
+    given = {name: inputs(world)[name] for name in ("base", "adapter", "test")}
+    assert "not built yet" in fail_step("score", world / "untasked", {"task": "generate"}, given)["message"]

@@ -124,17 +124,29 @@ TUNE = Component(
     ),
     outputs=(Out("adapter", _MODEL), Out("metrics", _METRICS), Out("logs")),
 )  # fmt: skip
+SCORE = Component(
+    "score",
+    params=(
+        _p("task", _S, "evaluate.task"), _p("dtype", _S, "train.dtype"),
+        _p("max_length", _I, "train.max_length"),
+    ),
+    inputs=(
+        In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),
+        In("test", "prepare", "test", _DATASET),
+    ),
+    outputs=(Out("scores", _DATASET), Out("report")),
+)  # fmt: skip
 EVALUATE = Component(
     "evaluate",
     params=(
-        _p("task", _S, "evaluate.task"), _p("metrics", _L, "evaluate.metrics"),
-        _p("slices", _L, "evaluate.slices"),
-        _p("dtype", _S, "train.dtype"), _p("max_length", _I, "train.max_length"),
+        _p("metrics", _L, "evaluate.metrics"), _p("slices", _L, "evaluate.slices"),
+        _p("dtype", _S, "train.dtype"),
         Param("live_digest", _S, task="live", output="digest"),
     ),
     inputs=(
         In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),
-        In("test", "prepare", "test", _DATASET), In("live", "live", "package", _MODEL),
+        In("test", "prepare", "test", _DATASET), In("scores", "score", "scores", _DATASET),
+        In("scored", "score", "report"), In("live", "live", "package", _MODEL),
     ),
     outputs=(Out("predictions", _DATASET), Out("metrics", _METRICS), Out("report")),
 )  # fmt: skip
@@ -167,7 +179,7 @@ PACKAGE = Component(
     inputs=(
         In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),
         In("served", "verify", "served", _MODEL), In("train", "prepare", "train", _DATASET),
-        In("data_report", "prepare", "report"), In("report", "evaluate", "report"),
+        In("data_report", "prepare", "report"), In("report", "score", "report"),
     ),
     outputs=(Out("package", _MODEL),),
 )  # fmt: skip
@@ -187,5 +199,7 @@ PROPOSE = Component(
     retries=2,
 )  # fmt: skip
 
-LINE: tuple[Component, ...] = (LIVE, FETCH, BASE, PREPARE, TUNE, EVALUATE, GATE, VERIFY, PACKAGE, PROPOSE)
+LINE: tuple[Component, ...] = (
+    LIVE, FETCH, BASE, PREPARE, TUNE, SCORE, EVALUATE, GATE, VERIFY, PACKAGE, PROPOSE,
+)  # fmt: skip
 """The whole line, in an order in which every task stands after those it reads."""

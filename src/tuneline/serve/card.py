@@ -22,7 +22,7 @@ class Facts:
     data: Mapping[str, Any]
     """The prepare report."""
     evaluation: Mapping[str, Any]
-    """The evaluate report."""
+    """The report of `score`: candidate and base, nothing of what is live."""
 
 
 def card(facts: Facts) -> str:

@@ -1,8 +1,10 @@
-"""`evaluate`: scores base, candidate and live release on the same held-out rows, row by row.
+"""`evaluate`: base, candidate and live release compared on the same held-out rows, row by row.
 
-Rows the live release was trained on would flatter it: they are left out for all three, and counted.
+Base and candidate were scored by `score`. The live release is scored here, unless it is the same adapter.
+Rows it was trained on would flatter it: they are left out for all three, and counted.
 """
 
+import importlib
 import io
 import json
 from collections.abc import Mapping
@@ -14,37 +16,36 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tuneline.errors import DataError, ModelError, SpecError
+from tuneline.execute.files import digest_path
 from tuneline.steps.io import Step
-from tuneline.train import machine, metrics
-from tuneline.train.model import load
+from tuneline.train import metrics
 from tuneline.train.rows import Split, read_split
-from tuneline.train.score import classify, questions
 
 Probabilities = NDArray[np.float64]
 
+SCORE = "tuneline.steps.score"
+"""Imported by name when it is needed: it brings torch, and most comparisons need none."""
+
 
 def run(step: Step) -> None:
-    """Parameters `task`, `metrics`, `slices`, `dtype`; inputs `base`, `adapter`, `test`, `live`; outputs
-    `predictions`, `metrics`, `report`."""
-    task = str(step.parameters.get("task", "classify"))
-    if task != "classify":
-        raise SpecError(f"evaluate.task: `{task}` is not built yet.", hint="Use `classify`.")
-    whole = read_split(step.inputs["test"])
+    """Parameters `task`, `metrics`, `slices`, `dtype`; inputs `base`, `adapter`, `test`, `scores`, `scored`,
+    `live`; outputs `predictions`, `metrics`, `report`."""
     columns = [str(name) for name in step.parameters.get("slices") or []]
+    whole = read_split(step.inputs["test"])
     _check_slices(whole, columns)
     live = live_adapter(step.inputs.get("live"), step.inputs["base"])
     split, left_out = without(whole, trained_rows(step.inputs.get("live")))
     if left_out:
         step.note(f"{left_out} held-out rows were left out: the live release was trained on them.")
-    completions = choices(split, step.inputs["adapter"])
-    machine.settle(0)
-    who: dict[str, Path | None] = {"base": None, "candidate": step.inputs["adapter"]}
-    if live is not None:
-        who["live"] = live
-    found = _score(step, split, completions, who)
+    scored = json.loads(step.inputs["scored"].read_text(encoding="utf-8"))
+    completions: dict[str, str] = scored["completions"]
     classes = list(completions)
+    found = _read_scores(step.inputs["scores"], split)
+    if live is not None:
+        found["live"] = _live_scores(step, live, split, completions, found["candidate"])
     truth = np.array([classes.index(str(label)) for label in split.rows["label"]], dtype=np.int64)
-    report: dict[str, Any] = {"task": task, "rows": len(truth), "left_out": left_out, "labels": classes}
+    report: dict[str, Any] = {"task": scored["task"], "rows": len(truth), "left_out": left_out}
+    report["labels"] = classes
     for name in ("candidate", "base", "live"):
         report[name] = _judged(split, truth, found[name], classes, columns) if name in found else None
     report["live_digest"] = str(step.parameters.get("live_digest") or "") if live is not None else ""
@@ -94,29 +95,6 @@ def without(split: Split, trained: set[str]) -> tuple[Split, int]:
     return Split(kept, split.info), len(split.rows) - len(kept)
 
 
-def choices(split: Split, adapter: Path) -> dict[str, str]:
-    """Label -> completion, sorted: those the candidate was trained on and those of the held-out rows.
-
-    Raises DataError if they contradict each other, or there are fewer than two.
-    """
-    path = adapter / "tuneline.json"
-    trained = json.loads(path.read_text(encoding="utf-8")).get("completions", {}) if path.is_file() else {}
-    held_out = split.completions
-    torn = [label for label in held_out if trained.get(label, held_out[label]) != held_out[label]]
-    if torn:
-        raise DataError(
-            f"The label `{torn[0]}` was trained as `{trained[torn[0]]}` but is held out as "
-            f"`{held_out[torn[0]]}`."
-        )
-    found = dict(sorted({**trained, **held_out}.items()))
-    if len(found) < 2:
-        raise DataError(
-            f"To classify takes two labels at least; the rows have {len(found)}.",
-            hint="Look at `tuneline data preview`; set data.label if the label is not found.",
-        )
-    return found
-
-
 def predictions(
     split: Split, truth: NDArray[np.int64], found: Mapping[str, Probabilities], classes: list[str]
 ) -> pl.DataFrame:
@@ -135,21 +113,29 @@ def predictions(
     return pl.DataFrame(columns).with_columns(split.rows.select(kept)) if kept else pl.DataFrame(columns)
 
 
-def _score(
-    step: Step, split: Split, completions: dict[str, str], who: Mapping[str, Path | None]
-) -> dict[str, Probabilities]:
-    total, done, found = len(split.rows) * len(who), 0, {}
-    asked = None
-    for name, adapter in who.items():
-        model = load(step.inputs["base"], adapter, str(step.parameters.get("dtype", "auto")))
-        asked = asked or questions(model.tokenizer, split, list(completions.values()))
+def _read_scores(path: Path, split: Split) -> dict[str, Probabilities]:
+    """What `score` found for the rows of `split`, in their order."""
+    scores = split.rows.select("row").join(pl.read_parquet(path), on="row", how="left", maintain_order="left")
+    return {name: np.array(scores[name].to_list(), dtype=np.float64) for name in ("base", "candidate")}
 
-        def more(rows: int) -> None:
-            nonlocal done
-            done += rows
-            step.progress(done, total, "rows")
 
-        found[name] = classify(model, asked, more)
+def _live_scores(
+    step: Step, live: Path, split: Split, completions: dict[str, str], candidate: Probabilities
+) -> Probabilities:
+    """What the live release finds; the candidate's own scores if it is the same adapter."""
+    if digest_path(live)[0] == digest_path(step.inputs["adapter"])[0]:
+        step.note("The candidate is the live release's adapter: its scores are the same.")
+        return candidate
+    done = 0
+
+    def more(rows: int) -> None:
+        nonlocal done
+        done += rows
+        step.progress(done, len(split.rows), "rows")
+
+    dtype = str(step.parameters.get("dtype", "auto"))
+    scoring = importlib.import_module(SCORE)
+    found: Probabilities = scoring.probabilities(step.inputs["base"], live, dtype, split, completions, more)
     return found
 
 
