@@ -88,7 +88,7 @@ def write_rows(
     )
     table.sink_parquet(
         path,
-        compression="uncompressed",  # the trainer reads it once, right after; zstd would take a third of the time
+        compression="uncompressed",  # read once, right after; zstd would take a third of the time
         row_group_size=ROW_GROUP,
         statistics=False,
         maintain_order=True,
