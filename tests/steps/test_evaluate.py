@@ -75,15 +75,21 @@ def test_rows_the_live_release_was_trained_on_are_left_out_and_counted(world):
     assert any("5 held-out rows were left out" in event.get("message", "") for event in step.events())
 
 
-def test_a_live_release_on_another_base_is_refused(world):
-    other = world / "other"
+def test_a_live_release_on_another_base_is_scored_on_its_own_and_refused_without_it(world):
+    elder, other = world / "elder", world / "other"
+    shutil.copytree(world / "base", elder)
+    base = json.loads((elder / "base.json").read_text()) | {"file_sha256": "0" * 64, "name": "elder"}
+    (elder / "base.json").write_text(json.dumps(base))
     other.mkdir()
     (other / "adapter").symlink_to(world / "tuned" / "adapter")
-    base = json.loads((world / "base" / "base.json").read_text()) | {"file_sha256": "0" * 64, "name": "elder"}
     (other / "manifest.json").write_text(json.dumps({"base": base}))
-    error = fail_step("evaluate", world / "refused", {"task": "classify"}, inputs(world, live=other))
+    error = fail_step("evaluate", world / "refused", {}, inputs(world, live=other))
     assert error["code"] == "invalid_model"
     assert "stands on another base (elder" in error["message"]
+    parameters = {"dtype": "float32", "live_base": str(elder)}
+    step = run_step("evaluate", world / "on-its-own", parameters, inputs(world, live=other))
+    report = json.loads(step.out("report").read_text())
+    assert report["live"] == report["candidate"]  # the same weights under another name
 
 
 def test_a_slice_that_was_not_kept_is_refused(world):

@@ -109,7 +109,7 @@ def propose(folder, weights="one", *, passed=True, live_digest=""):
 
 def test_nothing_is_live_before_the_first_release(server, tmp_path):
     code, said, paths = live(tmp_path / "live")
-    assert (code, said) == (0, {"release": "", "digest": ""})
+    assert (code, said) == (0, {"release": "", "digest": "", "base": ""})
     assert (
         list((tmp_path / "live" / "package").iterdir()) == list((tmp_path / "live" / "init").iterdir()) == []
     )
@@ -166,7 +166,8 @@ def test_what_is_no_adapter_to_go_on_from_is_refused(server, tmp_path):
 
 def test_without_a_server_what_is_live_is_unknown_and_a_package_waits(tmp_path):
     code, said, _ = live(tmp_path / "live")
-    assert (code, said) == (0, {"release": "", "digest": "unknown: no server: TUNELINE_URL is unset"})
+    unknown = "unknown: no server: TUNELINE_URL is unset"
+    assert (code, said) == (0, {"release": "", "digest": unknown, "base": ""})
     code, said, _ = propose(tmp_path / "first", live_digest=said["digest"])
     assert (code, said["release"], said["state"]) == (0, "", "candidate")
     code, error, _ = live(tmp_path / "init", init_adapter="m@1.0.0")

@@ -104,7 +104,7 @@ def test_a_package_that_was_changed_or_is_gone_is_refused(client, offer, tmp_pat
 
 def test_what_is_live_and_was_live_is_told_with_times(client, platform, offer):
     client.propose(offer("one"))
-    assert client.live("reviews") == {"release": None, "digest": None, "package": None}
+    assert client.live("reviews") == {"release": None, "digest": None, "package": None, "base": None}
     platform.record.endpoints.went_live("reviews", "reviews@1.0.0", "", "ready", "control", 1_800_000_000.0)
     live = client.live("reviews")
     assert (live["release"], live["package"]) == ("reviews@1.0.0", offer("one")["package"])

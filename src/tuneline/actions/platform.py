@@ -224,13 +224,17 @@ class Platform:
         return views.endpoint_view(self.record.endpoints.get(name), self.record.endpoints.live(name))
 
     def live(self, name: str) -> Json:
-        """`{"release", "digest", "package"}` live at an endpoint; nulls if none is. Raises NotFoundError."""
+        """`{"release", "digest", "package", "base"}` live at an endpoint, nulls if none is.
+
+        Raises NotFoundError if there is no such endpoint.
+        """
         self.record.endpoints.get(name)
         live = self.record.endpoints.live(name)
         if live is None:
-            return {"release": None, "digest": None, "package": None}
-        package = self.record.endpoints.release(live.release).package
-        return {"release": live.release, "digest": live.digest, "package": str(package)}
+            return {"release": None, "digest": None, "package": None, "base": None}
+        facts = self.record.endpoints.release(live.release)
+        folders = {"package": str(facts.package), "base": str(facts.base)}
+        return {"release": live.release, "digest": live.digest, **folders}
 
     def history(self, name: str, at: str | None = None) -> list[Json]:
         """When which release was live, the earliest first; only what held the time `at` (RFC 3339), if given.

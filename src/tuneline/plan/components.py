@@ -74,7 +74,7 @@ LIVE = Component(
         Out("package", _MODEL),  # the live release's package; an empty folder when nothing is live
         Out("init", _MODEL),  # the adapter to go on from; an empty folder when `init_adapter` is ""
     ),
-    returns=(("release", _S), ("digest", _S)),  # "" when nothing is live
+    returns=(("release", _S), ("digest", _S), ("base", _S)),  # "" when nothing is live
     cached=False,
     retries=2,
 )  # fmt: skip
@@ -142,6 +142,7 @@ EVALUATE = Component(
         _p("metrics", _L, "evaluate.metrics"), _p("slices", _L, "evaluate.slices"),
         _p("dtype", _S, "train.dtype"),
         Param("live_digest", _S, task="live", output="digest"),
+        Param("live_base", _S, task="live", output="base"),
     ),
     inputs=(
         In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),

@@ -28,12 +28,13 @@ SCORE = "tuneline.steps.score"
 
 
 def run(step: Step) -> None:
-    """Parameters `task`, `metrics`, `slices`, `dtype`; inputs `base`, `adapter`, `test`, `scores`, `scored`,
-    `live`; outputs `predictions`, `metrics`, `report`."""
+    """Parameters `metrics`, `slices`, `dtype`, `live_digest`, `live_base`; inputs `base`, `adapter`, `test`,
+    `scores`, `scored`, `live`; outputs `predictions`, `metrics`, `report`."""
     columns = [str(name) for name in step.parameters.get("slices") or []]
     whole = read_split(step.inputs["test"])
     _check_slices(whole, columns)
-    live = live_adapter(step.inputs.get("live"), step.inputs["base"])
+    live_base = str(step.parameters.get("live_base") or "")
+    live = live_model(step.inputs.get("live"), step.inputs["base"], live_base)
     split, left_out = without(whole, trained_rows(step.inputs.get("live")))
     if left_out:
         step.note(f"{left_out} held-out rows were left out: the live release was trained on them.")
@@ -58,23 +59,27 @@ def run(step: Step) -> None:
     step.outputs["predictions"].write_bytes(rows.getvalue())
 
 
-def live_adapter(package: Path | None, base: Path) -> Path | None:
-    """What the live release adds to its base; None if nothing is live.
+def live_model(package: Path | None, base: Path, live_base: str) -> tuple[Path, Path] | None:
+    """The base and the adapter of the live release; None if nothing is live.
 
-    Raises ModelError if it was trained on another base: its answers here would not be those it gives live.
+    base: this run's. live_base: the folder of the release's own, which is used where the two differ.
+    Raises ModelError if it is another one and its folder is gone.
     """
     if package is None or not any(package.iterdir()):
         return None
-    manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
+    theirs = json.loads((package / "manifest.json").read_text(encoding="utf-8"))["base"]
     here = json.loads((base / "base.json").read_text(encoding="utf-8"))
-    if manifest["base"]["file_sha256"] != here["file_sha256"]:
+    if theirs["file_sha256"] == here["file_sha256"]:
+        return base, package / "adapter"
+    own = Path(live_base) / "base.json" if live_base else None
+    found = json.loads(own.read_text(encoding="utf-8")) if own is not None and own.is_file() else {}
+    if found.get("file_sha256") != theirs["file_sha256"]:
         raise ModelError(
-            f"The live release stands on another base ({manifest['base']['name']}, "
-            f"{manifest['base']['file_sha256'][:12]}) than "
-            f"this run ({here['name']}, {here['file_sha256'][:12]}), so the two cannot be compared here.",
-            hint="Keep the base, or give the model another name: a new base is a new line of releases.",
+            f"The live release stands on another base ({theirs['name']}, {theirs['file_sha256'][:12]}) than "
+            f"this run ({here['name']}, {here['file_sha256'][:12]}), and is gone: {live_base or '-'}.",
+            hint="Bring the folder back: a run of the live release's own project makes it again.",
         )
-    return package / "adapter"
+    return Path(live_base), package / "adapter"
 
 
 def trained_rows(package: Path | None) -> set[str]:
@@ -120,10 +125,11 @@ def _read_scores(path: Path, split: Split) -> dict[str, Probabilities]:
 
 
 def _live_scores(
-    step: Step, live: Path, split: Split, completions: dict[str, str], candidate: Probabilities
+    step: Step, live: tuple[Path, Path], split: Split, completions: dict[str, str], candidate: Probabilities
 ) -> Probabilities:
     """What the live release finds; the candidate's own scores if it is the same adapter."""
-    if digest_path(live)[0] == digest_path(step.inputs["adapter"])[0]:
+    base, adapter = live
+    if base == step.inputs["base"] and digest_path(adapter)[0] == digest_path(step.inputs["adapter"])[0]:
         step.note("The candidate is the live release's adapter: its scores are the same.")
         return candidate
     done = 0
@@ -135,7 +141,7 @@ def _live_scores(
 
     dtype = str(step.parameters.get("dtype", "auto"))
     scoring = importlib.import_module(SCORE)
-    found: Probabilities = scoring.probabilities(step.inputs["base"], live, dtype, split, completions, more)
+    found: Probabilities = scoring.probabilities(base, adapter, dtype, split, completions, more)
     return found
 
 

@@ -17,17 +17,18 @@ NO_SERVER = "no server: TUNELINE_URL is unset"
 
 
 def run(step: Step) -> None:
-    """Parameters: model, endpoint, init_adapter. Puts out release and digest (may be ""), package, init."""
+    """Parameters: model, endpoint, init_adapter. Puts out release, digest, base (or ""), package, init."""
     found = _live(step)
     init = _init(str(step.parameters.get("init_adapter", "")))
     step.set("release", found["release"] or "")
     step.set("digest", found["digest"] or "")
+    step.set("base", found.get("base") or "")
     _put_out(step, "package", Path(found["package"]) if found["package"] else None)
     _put_out(step, "init", init)
 
 
 def _live(step: Step) -> dict[str, Any]:
-    """`{"release", "digest", "package"}`, nulls if nothing is live."""
+    """`{"release", "digest", "package", "base"}`, nulls if nothing is live."""
     if not os.environ.get("TUNELINE_URL"):
         step.note(f"{NO_SERVER}; the gate's rules that compare with the live release will refuse")
         step.describe("package", {"unknown": NO_SERVER})
