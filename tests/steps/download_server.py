@@ -42,7 +42,7 @@ class FileServer:
 @contextlib.contextmanager
 def serving() -> Iterator[FileServer]:
     """A running server; it ends with the block."""
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    listening = _Listening(("127.0.0.1", 0), _Handler)
     server = FileServer(f"http://127.0.0.1:{listening.server_port}")
     listening.told = server  # type: ignore[attr-defined]
     thread = threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True)
@@ -53,6 +53,11 @@ def serving() -> Iterator[FileServer]:
         listening.shutdown()
         listening.server_close()
         thread.join()
+
+
+class _Listening(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no news: the tests make it do so."""
 
 
 class _Handler(BaseHTTPRequestHandler):
