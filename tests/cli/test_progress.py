@@ -48,6 +48,7 @@ def test_an_ended_task_says_how_far_it_came_and_keeps_its_track():
     [
         ((1_250_000, 3_400_000, "bytes"), "1.2 of 3.4 MB"),
         ((1_250_000, None, "bytes"), "1.2 MB"),
+        ((900, 2_500, "bytes"), "0.9 of 2.5 kB"),
         ((1200, None, "rows"), "1,200 rows"),
         ((0, 64, "prompts"), "0 of 64 prompts"),
     ],

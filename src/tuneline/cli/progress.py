@@ -122,7 +122,8 @@ def amount(point: Mapping[str, Any]) -> str:
     """`12 of 48 steps`, `1.2 of 3.4 MB`, `1,200 rows`."""
     done, total, unit = point["done"], point.get("total"), str(point.get("unit", ""))
     if unit == "bytes":
-        shown, all_, unit = f"{done / 1e6:.1f}", f"{(total or 0) / 1e6:.1f}", "MB"
+        scale, unit = (1e6, "MB") if max(done, total or 0) >= 1e6 else (1e3, "kB")
+        shown, all_ = f"{done / scale:.1f}", f"{(total or 0) / scale:.1f}"
     else:
         shown, all_ = f"{done:,}", f"{total or 0:,}"
     return f"{shown} of {all_} {unit}" if total else f"{shown} {unit}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from tuneline.cli import exits
@@ -16,6 +17,8 @@ COLUMNS = (
 """Numbers of the evaluation's report and what people call them."""
 PAD = 13
 """Where values stand."""
+WIDTH = 110
+"""Longer reasons go on in a further line."""
 
 
 def lines(run: View, endpoint: View | None) -> list[str]:
@@ -148,7 +151,7 @@ def _verdict(verdict: View | None) -> list[str]:
     for rule in verdict["rules"]:
         found.append(f"    {'holds' if rule['passed'] else 'FAILS':{PAD - 4}}{rule['rule']}")
         reason = str(rule["reason"]).removeprefix("holds: ").removeprefix("does not hold: ")
-        found.append(f"{'':{PAD}}{reason}")
+        found += wrap(reason, WIDTH, initial_indent=" " * PAD, subsequent_indent=" " * PAD)
         for test in rule.get("tests") or ():
             if test.get("estimate") is not None and test.get("interval"):
                 found.append(f"{'':{PAD}}{_interval(test)}")
