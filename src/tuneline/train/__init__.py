@@ -6,4 +6,4 @@ import os
 # process that makes
 # a step thirty times slower. Read by the OpenMP library when torch loads it, so it is set before anything
 # here imports torch.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
