@@ -141,7 +141,9 @@ def _live_scores(
 
     dtype = str(step.parameters.get("dtype", "auto"))
     scoring = importlib.import_module(SCORE)
-    found: Probabilities = scoring.probabilities(base, adapter, dtype, split, completions, more)
+    found: Probabilities = scoring.probabilities(
+        base, adapter, dtype, split, completions, more, step.model_at_work
+    )
     return found
 
 

@@ -8,7 +8,8 @@ JSON object a line) and, when it fails, `error.json` (`TunelineError.to_json()`)
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,13 @@ class Step:
     def note(self, message: str) -> None:
         """Say one thing a user should know (a fallback taken, rows dropped, a cached copy used)."""
         self._event({"type": "note", "message": message})
+
+    @contextmanager
+    def model_at_work(self) -> Iterator[None]:
+        """Say that a model works inside the block: what takes time there is not the line's own."""
+        began = self.clock()
+        yield
+        self._event({"type": "worked", "from": began, "to": self.clock()})
 
     def finish(self) -> None:
         """Write the ExecutorOutput file, atomically. Raises InternalError if an artifact was not made."""

@@ -7,6 +7,7 @@ compared with later.
 import io
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def run(step: Step) -> None:
 
     for name, adapter in who.items():
         dtype = str(step.parameters.get("dtype", "auto"))
-        found = probabilities(step.inputs["base"], adapter, dtype, split, completions, more)
+        base = step.inputs["base"]
+        found = probabilities(base, adapter, dtype, split, completions, more, step.model_at_work)
         columns[name] = pl.Series(name, found.tolist(), dtype=pl.List(pl.Float64))
         judged[name] = metrics.report(truth, found, classes)
     rows = io.BytesIO()  # polars hides which fault of the system stopped a write to a file
@@ -60,14 +62,19 @@ def probabilities(
     split: Split,
     completions: dict[str, str],
     more: Callable[[int], None],
+    at_work: Callable[[], AbstractContextManager[None]],
 ) -> Probabilities:
-    """What the base with `adapter` makes of the rows of `split`. `more`: told how many further rows are done.
+    """What the base with `adapter` makes of the rows of `split`.
+
+    more: told how many further rows are done. at_work: entered while the model works.
 
     Raises ModelError if they do not fit each other; DataError if completions are the same tokens.
     """
     machine.settle(0)
     model = load(base, adapter, dtype)
-    return classify(model, questions(model.tokenizer, split, list(completions.values())), more)
+    asked = questions(model.tokenizer, split, list(completions.values()))
+    with at_work():
+        return classify(model, asked, more)
 
 
 def true_classes(split: Split, classes: list[str]) -> NDArray[np.int64]:

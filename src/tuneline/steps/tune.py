@@ -92,7 +92,8 @@ def _train(
             step.progress(point.step, point.total, "steps", **numbers)
             curves.add(point.step, {f"train/{name}": value for name, value in numbers.items()}, step.clock())
 
-        return train(model, rows, recipe, checkpoints, report, step.clock)
+        with step.model_at_work():
+            return train(model, rows, recipe, checkpoints, report, step.clock)
 
 
 def find_adapter(folder: Path | None) -> Path | None:

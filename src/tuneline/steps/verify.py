@@ -3,7 +3,8 @@ it is the model that was trained. A proof that fails ends the run; its every rea
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from tuneline.train.tokenizer import tokenizer_hash
 
 MAX_ANSWER = 16
 """Tokens of an answer that are compared; a classifier's answer has two or three."""
+
+AtWork = Callable[[], AbstractContextManager[None]]
+"""Entered while a model works: see `Step.model_at_work`."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,11 @@ def prove(subject: Subject, step: Step | None = None) -> Proof:
     identity = identify(subject)
     faults = identity_faults(identity, trained, split, read_json(subject.base / "base.json"))
     questions = choose(split, bounds.min_prompts)
-    replies = _replies(subject, questions)
+    at_work = nullcontext if step is None else step.model_at_work
+    replies = _replies(subject, questions, at_work)
     if step is not None:
         step.progress(len(replies), 2 * len(questions), "prompts")
-    rows = _scored(subject, questions, replies)
+    rows = _scored(subject, questions, replies, at_work)
     if step is not None:
         step.progress(2 * len(questions), 2 * len(questions), "prompts")
     return proof.prove(identity, rows, faults, bounds)
@@ -167,11 +172,11 @@ def failure(found: Proof) -> ProofError:
     )
 
 
-def _replies(subject: Subject, questions: list[Question]) -> list[Reply]:
+def _replies(subject: Subject, questions: list[Question], at_work: AtWork) -> list[Reply]:
     arguments: list[str | Path] = ["--runtime", subject.runtime, "--model", "proof", "--base", subject.base]
     arguments += ["--served", subject.served, "--adapter", subject.adapter]
     try:
-        with child.running(arguments) as url:
+        with child.running(arguments) as url, at_work():
             return asking.ask_all(url, questions)
     except ModelError as error:
         raise ProofError(
@@ -181,7 +186,9 @@ def _replies(subject: Subject, questions: list[Question]) -> list[Reply]:
         ) from error
 
 
-def _scored(subject: Subject, questions: list[Question], replies: list[Reply]) -> list[Compared]:
+def _scored(
+    subject: Subject, questions: list[Question], replies: list[Reply], at_work: AtWork
+) -> list[Compared]:
     from tuneline.train import model as trainer  # noqa: PLC0415 - brings torch: four seconds
 
     model = trainer.load(subject.base, subject.adapter, subject.dtype)
@@ -191,7 +198,8 @@ def _scored(subject: Subject, questions: list[Question], replies: list[Reply]) -
         else model.tokenizer.encode_chat(question.messages, generate=True)
         for question in questions
     ]
-    scores = model.continuation_logprobs(prompts, [reply.answer for reply in replies])
+    with at_work():
+        scores = model.continuation_logprobs(prompts, [reply.answer for reply in replies])
     rows = []
     for prompt, reply, scored in zip(prompts, replies, scores, strict=True):
         # the ids of the text and of the conversation must both be the trainer's
