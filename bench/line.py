@@ -27,9 +27,7 @@ def main() -> None:
     parser.add_argument("project", nargs="?", default=str(EXAMPLE))
     parser.add_argument("--again", type=int, default=5, help="how often it is run unchanged")
     options = parser.parse_args()
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(prefix="tuneline-bench-") as home:
         env = os.environ | {"TUNELINE_HOME": home}
         try:
