@@ -71,11 +71,12 @@ def test_a_checksum_is_checked_and_is_for_one_file(desk, tmp_path):
         fetch(str(tmp_path / "*.csv"), desk(sha256="0" * 64), tmp_path / "data")
 
 
-def test_the_step_puts_out_the_artifact_and_says_what_it_used(tmp_path):
-    """A real child process, as the runner starts it."""
+def fetched(tmp_path, **parameters):
+    """What the step put out; a real child process, as the runner starts it."""
     (tmp_path / "rows.csv").write_text("text\none\n")
+    values = {"source": str(tmp_path / "rows.csv"), "sha256": "", **parameters}
     body = {
-        "inputs": {"parameterValues": {"source": str(tmp_path / "rows.csv"), "sha256": ""}},
+        "inputs": {"parameterValues": values},
         "outputs": {
             "artifacts": {"data": {"artifacts": [{"name": "data", "uri": str(tmp_path / "out/data")}]}},
             "outputFile": str(tmp_path / "out/output.json"),
@@ -84,6 +85,22 @@ def test_the_step_puts_out_the_artifact_and_says_what_it_used(tmp_path):
     code = "import sys; from tuneline.steps.main import main; sys.exit(main('fetch', sys.argv[1]))"
     env = {**os.environ, "TUNELINE_HOME": str(tmp_path / "home")}
     subprocess.run([sys.executable, "-c", code, json.dumps(body)], env=env, check=True, timeout=60)
-    made = json.loads((tmp_path / "out/output.json").read_text())
+    return json.loads((tmp_path / "out/output.json").read_text())
+
+
+def test_the_step_puts_out_the_artifact_and_says_what_it_used(tmp_path):
+    made = fetched(tmp_path, base_model="gemma-3-270m")
     assert made["artifacts"]["data"]["artifacts"][0]["metadata"] == {"source": "rows.csv", "files": 1}
     assert (tmp_path / "out/data/files/rows.csv").read_text() == "text\none\n"
+    assert made["parameterValues"] == {"base_digest": ""}
+
+
+def test_a_base_model_that_is_a_path_is_known_by_its_content(tmp_path):
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    first = fetched(tmp_path, base_model=str(base))["parameterValues"]["base_digest"]
+    (base / "config.json").write_text('{"changed": "in place"}')
+    second = fetched(tmp_path, base_model=str(base))["parameterValues"]["base_digest"]
+    assert first.startswith("sha256:")
+    assert second != first

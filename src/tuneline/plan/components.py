@@ -80,17 +80,22 @@ LIVE = Component(
 )  # fmt: skip
 FETCH = Component(
     "fetch",
-    params=(_p("source", _S, "data.source"), _p("sha256", _S, "data.sha256")),
+    params=(
+        _p("source", _S, "data.source"), _p("sha256", _S, "data.sha256"), _p("base_model", _S, "base_model"),
+    ),
     outputs=(Out("data", _DATASET),),
+    returns=(("base_digest", _S),),  # of a base model that is a local path; "" for one that names its content
     cached=False,  # always revalidates; identical bytes have an identical digest, so what follows is cached
     retries=3,
-)
+)  # fmt: skip
 BASE = Component(
     "base",
-    params=(_p("base_model", _S, "base_model"),),
+    params=(
+        _p("base_model", _S, "base_model"), Param("base_digest", _S, task="fetch", output="base_digest"),
+    ),
     outputs=(Out("base", _MODEL),),
     retries=2,
-)
+)  # fmt: skip
 PREPARE = Component(
     "prepare",
     params=(

@@ -9,7 +9,7 @@ from tuneline.train.base_models import make_base
 
 
 def run(step: Step) -> None:
-    """Parameter `base_model`; output `base`, a folder."""
+    """Parameter `base_model` (`base_digest` is there for the cache); output `base`, a folder."""
     folder = step.outputs["base"]
     scratch = folder.with_name(folder.name + ".part")
     for left_over in (scratch, folder):  # of an attempt that was killed

@@ -1,5 +1,6 @@
 """The `fetch` step: asks the source, and puts its files, whole and by digest, into the run.
 
+It also takes the digest of a base model that is a local path, so that one changed in place is noticed.
 Never cached: the source is asked every time, and equal bytes make an equal artifact, so what follows is
 cached. Without network it goes on with the copy of an earlier run, and says so.
 """
@@ -11,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from tuneline.errors import DataError
+from tuneline.execute.files import digest_path
 from tuneline.settings import Settings
 from tuneline.steps.downloads import Desk, digest_file
 from tuneline.steps.io import Step
@@ -18,7 +20,8 @@ from tuneline.steps.sources import Fetched, Found, open_source
 
 
 def run(step: Step) -> None:
-    """Read `source` and `sha256`; write `data`: `files/<name>` and `source.json`."""
+    """Parameters `source`, `sha256`, `base_model`; puts out `data` (`files/<name>`, `source.json`) and
+    `base_digest`."""
     settings = Settings.from_env(os.environ)
     desk = Desk(
         folder=settings.downloads,
@@ -29,6 +32,8 @@ def run(step: Step) -> None:
         progress=_Seldom(step),
     )
     found = fetch(str(step.parameters["source"]), desk, step.outputs["data"])
+    base = Path(str(step.parameters.get("base_model", "")))
+    step.set("base_digest", digest_path(base)[0] if base.is_absolute() and base.exists() else "")
     step.describe("data", {"source": found.shown, "files": len(found.files), **found.resolved})
 
 
