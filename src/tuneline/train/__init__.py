@@ -2,8 +2,8 @@
 
 import os
 
-# torch's threads meet thousands of times a step and by default spin while they wait: beside any other busy
-# process that makes
-# a step thirty times slower. Read by the OpenMP library when torch loads it, so it is set before anything
-# here imports torch.
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+# How long an OpenMP thread spins before it sleeps at a barrier. The default (300,000) is best alone, and
+# hardly moves beside another busy process; 2,000 gives up a fifth alone (docs/training.md has the numbers).
+# Read when torch loads the OpenMP library, so it is set before anything here imports torch; the environment's
+# own value wins.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
