@@ -224,10 +224,7 @@ class Platform:
         return views.endpoint_view(self.record.endpoints.get(name), self.record.endpoints.live(name))
 
     def live(self, name: str) -> Json:
-        """`{"release", "digest", "package", "base"}` live at an endpoint, nulls if none is.
-
-        Raises NotFoundError if there is no such endpoint.
-        """
+        """`{"release", "digest", "package", "base"}` live there, nulls if none is. Raises NotFoundError."""
         self.record.endpoints.get(name)
         live = self.record.endpoints.live(name)
         if live is None:
