@@ -266,9 +266,18 @@ def test_health_is_503_while_loading_and_sigterm_finishes_open_answers(release: 
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         url = "http://127.0.0.1:" + process.stdout.readline().split()[2].decode()
+        runtime = psutil.Process(
+            process.pid
+        )  # its child is taken after its exec: suspended before, it holds up
+        wait_for(
+            lambda: any("tuneline.serve.llamacpp_child" in each.cmdline() for each in runtime.children())
+        )
+        (model,) = runtime.children()
+        model.suspend()  # the tiny model would be loaded between two requests
         loading = httpx.get(f"{url}/health")
         assert (loading.status_code, loading.json()["error"]["type"]) == (503, "service_unavailable")
         assert httpx.post(f"{url}/v1/completions", json={}).status_code == 503
+        model.resume()
         assert process.stdout.readline() == b"ready\n"
         lines = []
         body = {"prompt": PROMPT, "max_tokens": 300, "ignore_eos": True, "stream": True}
@@ -391,4 +400,4 @@ def wait_for(true, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
-        threading.Event().wait(0.05)
+        threading.Event().wait(0.002)
