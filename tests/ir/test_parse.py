@@ -183,7 +183,7 @@ LATER = [
     ("executors.exec-first", {"importer": {"artifactUri": {"constant": "x"}}}, "an importer"),
     ("executors.exec-first.container.resources", {"cpuLimit": 1}, "resource limits"),
     ("executors.exec-first.container.args", ['{"IfPresent": {"InputName": "n", "Then": "x"}}'], "IfPresent"),
-    ("executors.exec-first.container.args", ["{{$.inputs.artifacts['a'].metadata}}"], "placeholder"),
+    ("executors.exec-first.container.args", ["{{$.inputs.artifacts['a'].name}}"], "placeholder"),
     ("outputs.parameters.total", {"valueFromOneof": {"parameterSelectors": []}}, "OneOf"),
 ]
 

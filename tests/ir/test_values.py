@@ -1,4 +1,4 @@
-"""Values and placeholders: what a task sees in its command."""
+"""Parameter values: what a declared type takes, and how a value is written."""
 
 import json
 from typing import Any
@@ -7,68 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuneline_ir import convert, from_file, resolve, to_text
-
-EXECUTOR_INPUT: dict[str, Any] = {
-    "inputs": {
-        "parameterValues": {
-            "s": "a 'b' {{$}}",
-            "i": 3,
-            "f": 3.0,
-            "d": 0.5,
-            "l": [1, "x"],
-            "m": {"k": 1},
-            "b": True,
-        },
-        "artifacts": {"data": {"artifacts": [{"name": "data", "uri": "/in/data"}]}},
-    },
-    "outputs": {
-        "parameters": {"out": {"outputFile": "/o/out"}},
-        "artifacts": {"model": {"artifacts": [{"name": "model", "uri": "/o/model"}]}},
-        "outputFile": "/o/executor_output.json",
-    },
-}
-
-
-@pytest.mark.parametrize(
-    ("text", "result"),
-    [
-        ("x={{$.inputs.parameters['i']}}", "x=3"),
-        ("{{$.inputs.parameters['f']}}", "3"),
-        ("{{$.inputs.parameters['d']}}", "0.5"),
-        ("{{$.inputs.parameters['b']}}", "true"),
-        ("{{$.inputs.parameters['l']}}", '[1, "x"]'),
-        ('{{$.inputs.parameters["m"]}}', '{"k": 1}'),
-        ("{{$.inputs.parameters['s']}}", "a 'b' {{$}}"),  # a value is not looked at again
-        ("{{$.inputs.artifacts['data'].uri}} {{$.inputs.artifacts['data'].path}}", "/in/data /in/data"),
-        ("{{$.outputs.artifacts['model'].path}}", "/o/model"),
-        ("{{$.outputs.parameters['out'].output_file}}", "/o/out"),
-        ("{{$.outputs.output_file}}{{$.outputMetadataUri}}", "/o/executor_output.json" * 2),
-        ("{{$.pipeline_task_name}}", "train"),
-        ("{ {$} }", "{ {$} }"),
-    ],
-)
-def test_placeholders_are_replaced(text: str, result: str) -> None:
-    assert resolve(text, EXECUTOR_INPUT, {"pipeline_task_name": "train"}) == result
-
-
-def test_the_executor_input_is_put_in_as_json() -> None:
-    assert json.loads(resolve("{{$}}", EXECUTOR_INPUT, {})) == EXECUTOR_INPUT
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{{$.inputs.parameters['none']}}",
-        "{{$.inputs.artifacts['data'].name}}",
-        "{{$.nonsense}}",
-        "{{$.pipeline_root}}",
-    ],
-)
-def test_a_placeholder_without_a_value_is_an_error_that_names_it(text: str) -> None:
-    with pytest.raises(ValueError, match="placeholder") as caught:
-        resolve(text, EXECUTOR_INPUT, {})
-    assert text in str(caught.value)
+from tuneline_ir import convert, from_file, to_text, whole
 
 
 @pytest.mark.parametrize(
@@ -80,6 +19,8 @@ def test_a_placeholder_without_a_value_is_an_error_that_names_it(text: str) -> N
         ('{"a": 1}', "STRUCT", {"a": 1}),
         ({"a": 1}, "STRING", '{"a": 1}'),
         (2.0, "STRING", "2"),
+        ({"state": "SUCCEEDED"}, "TASK_FINAL_STATUS", {"state": "SUCCEEDED"}),
+        ("{}", "TASK_CONFIG", {}),
     ],
 )
 def test_values_become_what_their_type_says(value: Any, type: str, result: Any) -> None:
@@ -97,11 +38,68 @@ def test_values_become_what_their_type_says(value: Any, type: str, result: Any) 
         (1, "BOOLEAN"),
         ("{}", "LIST"),
         (1, "STRUCT"),
+        ([], "TASK_FINAL_STATUS"),
+        (1, "UNKNOWN"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(value: Any, type: str) -> None:
     with pytest.raises(ValueError, match=f"is no {type}"):
         convert(value, type)
+
+
+def test_null_is_a_value_of_an_optional_parameter_alone() -> None:
+    assert convert(None, "NUMBER_INTEGER", optional=True) is None
+    assert convert(None, "STRING", ["a"], optional=True) is None
+    for type in ("STRING", "NUMBER_INTEGER", "STRUCT"):
+        with pytest.raises(ValueError, match=f"null is no {type}"):
+            convert(None, type)
+
+
+@pytest.mark.parametrize(
+    ("value", "type", "literals"),
+    [("b", "STRING", ["a", "b"]), (2, "NUMBER_INTEGER", [1.0, 2.0]), (2.5, "NUMBER_DOUBLE", [2.5])],
+)
+def test_a_value_must_be_one_of_the_literals(value: Any, type: str, literals: list[Any]) -> None:
+    assert convert(value, type, literals) == value
+    with pytest.raises(ValueError, match=r"is none of the allowed values \["):
+        convert(value * 2, type, literals)
+
+
+def test_true_is_not_the_literal_one() -> None:
+    with pytest.raises(ValueError, match="True is no NUMBER_INTEGER"):
+        convert(True, "NUMBER_INTEGER", [1])
+    assert convert([1], "LIST", [[1.0]]) == [1]
+
+
+def test_whole_floats_of_the_wire_become_integers_again_at_any_depth() -> None:
+    value = {"a": [1.0, 2.5, True, "3.0", None, {"b": -0.0, "c": 1e18}], "d": 1e300}
+    assert json.dumps(whole(value)) == (
+        '{"a": [1, 2.5, true, "3.0", null, {"b": 0, "c": 1000000000000000000}], "d": 1e+300}'
+    )
+    assert json.dumps(value["a"][0]) == "1.0"  # type: ignore[index]  # the given value is left as it is
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    )
+)
+def test_what_went_through_protobufs_json_comes_back(value: Any) -> None:
+    assert _typed(whole(_floated(value))) == _typed(value)
+
+
+def _floated(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_floated(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _floated(item) for key, item in value.items()}
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _typed(value: Any) -> Any:
+    return json.dumps(value)
 
 
 def test_what_a_task_writes_to_a_file_is_read_by_its_type() -> None:

@@ -17,11 +17,20 @@ from tuneline_ir.model import (
     TaskOutput,
 )
 from tuneline_ir.parse import parse
-from tuneline_ir.placeholders import PIPELINE_KEYS, resolve
-from tuneline_ir.values import convert, from_file, to_text
+from tuneline_ir.placeholders import (
+    PIPELINE_KEYS,
+    WORKSPACE,
+    expand,
+    local_path,
+    resolve,
+    resolve_value,
+    used,
+)
+from tuneline_ir.values import convert, from_file, to_text, whole
 
 __all__ = [
     "PIPELINE_KEYS",
+    "WORKSPACE",
     "ArtifactInput",
     "ArtifactSpec",
     "Component",
@@ -37,8 +46,13 @@ __all__ = [
     "Task",
     "TaskOutput",
     "convert",
+    "expand",
     "from_file",
+    "local_path",
     "parse",
     "resolve",
+    "resolve_value",
     "to_text",
+    "used",
+    "whole",
 ]

@@ -1,22 +1,53 @@
 """Parameter values: what a declared type takes, and how a value is written in a command.
 
 KFP's wire has only JSON numbers, and its SDK sends every one as a float; a NUMBER_INTEGER is made an int
-here.
+here, and `whole` does it for what stands inside lists and structs.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-TYPES = ("STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", "STRUCT", "TASK_FINAL_STATUS")
+_STRUCTS = ("STRUCT", "TASK_FINAL_STATUS", "TASK_CONFIG")
+TYPES = ("STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", *_STRUCTS)
 
 
-def convert(value: Any, type: str) -> Any:
+def convert(value: Any, type: str, literals: Sequence[Any] = (), *, optional: bool = False) -> Any:
     """The value as its declared type has it.
 
-    STRING takes anything, and what is no text becomes its JSON text. LIST and STRUCT take JSON texts too.
+    STRING takes anything, and what is no text becomes its JSON text. LIST and STRUCT take JSON texts too, and
+    TASK_FINAL_STATUS and TASK_CONFIG are structs. If there are `literals`, the value must be one of them.
+    Null is a value of `optional` parameters alone.
 
     Raises: ValueError, naming value and type, if it does not fit.
     """
+    if value is None and optional:
+        return None
+    converted = _typed(value, type)
+    if literals and not any(_same(converted, _typed(literal, type)) for literal in literals):
+        allowed = _short([_typed(literal, type) for literal in literals])
+        raise ValueError(f"{_short(converted)} is none of the allowed values {allowed}")
+    return converted
+
+
+def whole(value: Any) -> Any:
+    """The value with every float that is a whole 64-bit number made an int, also inside lists and structs.
+
+    For what the IR and the API carry, where protobuf's JSON has made every number a float. What a task wrote
+    itself stays as it wrote it.
+    """
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: whole(item) for key, item in value.items()}
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    return value
+
+
+def _typed(value: Any, type: str) -> Any:
+    if value is None:
+        raise ValueError(f"null is no {type}")
     if type == "STRING":
         return value if isinstance(value, str) else to_text(value)
     if type == "NUMBER_INTEGER" and _number(value) and float(value).is_integer():
@@ -25,7 +56,7 @@ def convert(value: Any, type: str) -> Any:
         return float(value)
     if type == "BOOLEAN" and isinstance(value, bool):
         return value
-    if type in ("LIST", "STRUCT"):
+    if type == "LIST" or type in _STRUCTS:
         value = _parsed(value) if isinstance(value, str) else value
         if isinstance(value, list if type == "LIST" else dict):
             return value
@@ -54,6 +85,10 @@ def to_text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return f"{value:.0f}"
     return json.dumps(value)
+
+
+def _same(value: Any, literal: Any) -> bool:
+    return isinstance(value, bool) is isinstance(literal, bool) and bool(value == literal)
 
 
 def _number(value: Any) -> bool:
