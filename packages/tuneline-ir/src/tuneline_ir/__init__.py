@@ -1,5 +1,15 @@
-"""Kubeflow Pipelines IR, read: parsing and placeholders. Standard library and PyYAML alone."""
+"""Kubeflow Pipelines IR, read: parsing, placeholders and conditions. Standard library and PyYAML alone."""
 
+from tuneline_ir.conditions import (
+    Condition,
+    ConditionError,
+    Selector,
+    evaluate,
+    parse_condition,
+    parse_selector,
+    reads,
+    select,
+)
 from tuneline_ir.model import (
     ArtifactInput,
     ArtifactSpec,
@@ -34,6 +44,8 @@ __all__ = [
     "ArtifactInput",
     "ArtifactSpec",
     "Component",
+    "Condition",
+    "ConditionError",
     "Constant",
     "Container",
     "IRError",
@@ -43,15 +55,21 @@ __all__ = [
     "Pipeline",
     "PipelineInput",
     "RetryPolicy",
+    "Selector",
     "Task",
     "TaskOutput",
     "convert",
+    "evaluate",
     "expand",
     "from_file",
     "local_path",
     "parse",
+    "parse_condition",
+    "parse_selector",
+    "reads",
     "resolve",
     "resolve_value",
+    "select",
     "to_text",
     "used",
     "whole",
