@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 import yaml
 
-from tuneline_ir import Constant, IRError, PipelineInput, RetryPolicy, TaskOutput, parse
+from tuneline_ir import (
+    Constant,
+    Container,
+    DagOutput,
+    FinalStatus,
+    IRError,
+    Iterator,
+    Pipeline,
+    PipelineInput,
+    RetryPolicy,
+    Selected,
+    TaskOutput,
+    parse,
+)
 
 TWO_TASKS: dict[str, Any] = {
     "pipelineInfo": {"name": "two", "description": "one after the other"},
@@ -114,8 +127,8 @@ def test_a_pipeline_is_read_with_edges_from_its_inputs_and_its_tasks_in_running_
     assert second.artifacts == {"rows": TaskOutput("first", "rows")}
     assert (first.cached, second.cached) == (False, True)
     assert first.retry == RetryPolicy(3, 2.0, 3.0, 10.0)
-    assert pipeline.outputs == {"total": TaskOutput("first", "count")}
-    assert pipeline.container_of("first").env == {"A": "b"}
+    assert pipeline.graph.outputs == {"total": DagOutput((TaskOutput("first", "count"),))}
+    assert _container(pipeline, "first").env == {"A": "b"}
 
 
 def test_a_whole_number_stays_one_although_the_wire_has_only_floats() -> None:
@@ -134,8 +147,8 @@ def test_a_second_document_gives_a_task_its_timeout() -> None:
         "kubernetes": {"deploymentSpec": {"executors": {"exec-first": {"activeDeadlineSeconds": "90"}}}}
     }
     text = yaml.safe_dump_all([TWO_TASKS, {"platforms": platform}])
-    assert parse(text).container_of("first").timeout_s == 90
-    assert parse(text).container_of("second").timeout_s == 0
+    assert _container(parse(text), "first").timeout_s == 90
+    assert _container(parse(text), "second").timeout_s == 0
 
 
 def test_all_faults_are_reported_at_once_each_with_its_place() -> None:
@@ -162,45 +175,133 @@ def test_tasks_that_wait_for_each_other_are_named() -> None:
         parse(ir)
 
 
-LATER = [
-    ("tasks.first.triggerPolicy", {"condition": "true"}, "condition"),
-    ("tasks.first.triggerPolicy", {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}, "strategy"),
-    ("tasks.first.parameterIterator", {"items": {"raw": "[1]"}, "itemInput": "n"}, "a loop over parameters"),
-    ("tasks.first.artifactIterator", {"itemInput": "n"}, "a loop over artifacts"),
-    ("tasks.first.inputs.parameters.n", {"taskFinalStatus": {"producerTask": "second"}}, "final status"),
-    (
-        "tasks.first.inputs.parameters.n.parameterExpressionSelector",
-        'parseJson(string_value)["a"]',
-        "selector",
-    ),
-    ("components.comp-first.dag", {"tasks": {}}, "a nested pipeline"),
-    ("components.comp-first.inputDefinitions.parameters.n.literals", [1], "allowed literals"),
-    (
-        "components.comp-first.outputDefinitions.artifacts.rows.isArtifactList",
-        True,
-        "a list of artifacts",
-    ),
-    ("executors.exec-first", {"importer": {"artifactUri": {"constant": "x"}}}, "an importer"),
-    ("executors.exec-first.container.resources", {"cpuLimit": 1}, "resource limits"),
-    ("executors.exec-first.container.args", ['{"IfPresent": {"InputName": "n", "Then": "x"}}'], "IfPresent"),
-    ("executors.exec-first.container.args", ["{{$.inputs.artifacts['a'].name}}"], "placeholder"),
-    ("outputs.parameters.total", {"valueFromOneof": {"parameterSelectors": []}}, "OneOf"),
-]
-
-
-@pytest.mark.parametrize(("place", "value", "name"), LATER)
-def test_what_is_not_supported_is_refused_by_name(place: str, value: Any, name: str) -> None:
+def _changed(place: str, value: Any) -> dict[str, Any]:
     ir = copy.deepcopy(TWO_TASKS)
     node: Any = {**ir["root"]["dag"], **ir, "executors": ir["deploymentSpec"]["executors"]}
     *path, last = place.split(".")
     for key in path:
         node = node.setdefault(key, {})
     node[last] = value
+    return ir
+
+
+READ = [
+    ("tasks.second.triggerPolicy", {"condition": "true"}, lambda p: p.tasks["second"].condition, "true"),
+    (
+        "tasks.second.triggerPolicy",
+        {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"},
+        lambda p: p.tasks["second"].whatever_happened,
+        True,
+    ),
+    (
+        "tasks.first.parameterIterator",
+        {"items": {"raw": "[1]"}, "itemInput": "n"},
+        lambda p: p.tasks["first"].iterator,
+        Iterator("raw", "[1]", "n"),
+    ),
+    (
+        "tasks.second.artifactIterator",
+        {"items": {"inputArtifact": "rows"}, "itemInput": "rows"},
+        lambda p: p.tasks["second"].iterator,
+        Iterator("artifact", "rows", "rows"),
+    ),
+    (
+        "tasks.second.inputs.parameters.text",
+        {"taskFinalStatus": {"producerTask": "first"}},
+        lambda p: p.tasks["second"].parameters["text"],
+        FinalStatus("first"),
+    ),
+    (
+        "tasks.first.inputs.parameters.n.parameterExpressionSelector",
+        'parseJson(string_value)["a"]',
+        lambda p: p.tasks["first"].parameters["n"],
+        Selected(PipelineInput("n"), 'parseJson(string_value)["a"]'),
+    ),
+    (
+        "components.comp-first.inputDefinitions.parameters.n.literals",
+        [1.0, 2],
+        lambda p: p.components["comp-first"].inputs.parameters["n"].literals,
+        (1, 2),
+    ),
+    (
+        "components.comp-first.outputDefinitions.artifacts.rows.isArtifactList",
+        True,
+        lambda p: p.components["comp-first"].outputs.artifacts["rows"].is_list,
+        True,
+    ),
+    (
+        "executors.exec-second",
+        {"importer": {"artifactUri": {"runtimeParameter": "text"}, "reimport": True}},
+        lambda p: p.executors["exec-second"].uri,
+        PipelineInput("text"),
+    ),
+    (
+        "executors.exec-first.container.resources",
+        {"cpuLimit": 1.5},
+        lambda p: p.executors["exec-first"].resources,
+        {"cpuLimit": 1.5},
+    ),
+    (
+        "outputs.parameters.total",
+        {
+            "valueFromOneof": {
+                "parameterSelectors": [{"producerSubtask": "first", "outputParameterKey": "count"}]
+            }
+        },
+        lambda p: p.graph.outputs["total"],
+        DagOutput((TaskOutput("first", "count"),), one_of=True),
+    ),
+    (
+        "tasks.second.cachingOptions",
+        {},
+        lambda p: (p.tasks["second"].uncached, p.tasks["first"].uncached),
+        (True, False),
+    ),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "read", "expected"), READ)
+def test_what_the_ir_says_is_read(place: str, value: Any, read: Any, expected: Any) -> None:
+    ir = _changed(place, value)
+    if "exec-second" in place:
+        outputs = {"artifacts": {"artifact": {"artifactType": {"schemaTitle": "system.Dataset"}}}}
+        ir["components"]["comp-second"]["outputDefinitions"] = outputs
+    assert read(parse(ir)) == expected
+
+
+REFUSED = [
+    ("executors.exec-first", {"resolver": {}}, "a resolver"),
+    ("executors.exec-first", {"customJob": {}}, "a custom job"),
+    ("tasks.first.inputs.parameters.n", {"runtimeValue": {"runtimeParameter": "n"}}, "a runtime parameter"),
+    ("executors.exec-first.container.args", ["{{$.inputs.artifacts['a'].name}}"], "placeholder"),
+    ("tasks.first.triggerPolicy", {"strategy": "SOMETIMES"}, "`strategy` is SOMETIMES"),
+    ("tasks.first.iteratorPolicy", {"parallelismLimit": -1}, "negative"),
+    (
+        "components.comp-endless",
+        {"dag": {"tasks": {"again": {"componentRef": {"name": "comp-endless"}}}}},
+        "without end",
+    ),
+    ("components.comp-first.inputDefinitions.parameters.n.parameterType", "COLOR", "COLOR"),
+    ("root.dag.tasks", {"a/b": {"componentRef": {"name": "comp-first"}}}, "cannot be called `a/b`"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "name"), REFUSED)
+def test_what_is_not_supported_is_refused_by_name(place: str, value: Any, name: str) -> None:
     with pytest.raises(IRError) as caught:
-        parse(ir)
-    assert any(name in fault and "not supported" in fault for fault in caught.value.faults), (
-        caught.value.faults
-    )
+        parse(_changed(place, value))
+    assert any(name in fault for fault in caught.value.faults), caught.value.faults
+
+
+def test_what_the_first_sdk_compiled_is_refused_with_what_to_do() -> None:
+    with pytest.raises(IRError, match="Argo Workflow.* compile the pipeline with SDK v2"):
+        parse({"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "spec": {"entrypoint": "x"}})
+
+
+def _container(pipeline: Pipeline, task: str) -> Container:
+    found = pipeline.executors[pipeline.component_of(pipeline.tasks[task]).executor]
+    assert isinstance(found, Container)
+    return found
 
 
 @pytest.mark.parametrize(

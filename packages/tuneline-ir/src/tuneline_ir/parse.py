@@ -1,8 +1,7 @@
 """KFP IR 2.1 (a text, or the mapping it holds) -> `Pipeline`, checked as a whole, with all faults at once.
 
-Limits: one flat graph of container tasks. Importers, nested pipelines, conditions, loops, exit handlers,
-selectors, final statuses, resources and platform documents beyond a timeout are refused by name before
-anything runs.
+`documents` tells the pipeline's document from the platform's; `graph` reads tasks. What is refused by name:
+resolvers, custom jobs, runtime parameters of tasks, other schema versions.
 """
 
 from collections.abc import Mapping
@@ -10,43 +9,38 @@ from typing import Any
 
 import yaml
 
+from tuneline_ir.graph import read_dag
 from tuneline_ir.links import check_links, order
 from tuneline_ir.model import (
-    ArtifactInput,
     ArtifactSpec,
     Component,
     Constant,
     Container,
+    Dag,
+    Executor,
+    Importer,
     Interface,
     IRError,
-    ParameterInput,
     ParameterSpec,
     Pipeline,
     PipelineInput,
-    RetryPolicy,
-    Task,
-    TaskOutput,
 )
-from tuneline_ir.placeholders import used
 from tuneline_ir.reading import Node
-from tuneline_ir.values import TYPES, convert
+from tuneline_ir.values import TYPES, convert, whole
 
 SCHEMA_VERSION = "2.1.0"
+ROOT = ""
+"""The root's name as a component, which no other has."""
 
-_COMPONENT_LATER = {"dag": "a nested pipeline", "taskConfigPassthroughs": "task config passthrough"}
-_EXECUTOR_LATER = {"importer": "an importer", "resolver": "a resolver", "customJob": "a custom job"}
-_CONTAINER_LATER = {"resources": "resource limits", "lifecycle": "a lifecycle"}
-_TASK_LATER = {
-    "parameterIterator": "a loop over parameters",
-    "artifactIterator": "a loop over artifacts",
-    "iteratorPolicy": "a loop's parallelism",
+_OLD_TYPES = {"INT": "NUMBER_INTEGER", "DOUBLE": "NUMBER_DOUBLE", "STRING": "STRING"}
+"""`type`, which `parameterType` took the place of."""
+_EXECUTOR_REFUSED = {
+    "resolver": "a resolver",
+    "customJob": "a custom job of a cloud",
 }
-_PARAMETER_LATER = {
-    "taskFinalStatus": "a final status",
-    "parameterExpressionSelector": "a selector",
-    "runtimeParameter": "a runtime parameter",
-}
-_OUTPUT_LATER = {"valueFromOneof": "OneOf"}
+_TOP = ("pipelineInfo", "deploymentSpec", "components", "root", "schemaVersion", "sdkVersion")
+_IMPORTER = ("artifactUri", "typeSchema", "metadata", "reimport", "downloadToWorkspace")
+_COMPONENT = ("inputDefinitions", "outputDefinitions", "taskConfigPassthroughs", "singlePlatformSpecs")
 
 
 def parse(ir: str | Mapping[str, Any]) -> Pipeline:
@@ -56,31 +50,34 @@ def parse(ir: str | Mapping[str, Any]) -> Pipeline:
 
     Raises: IRError with every fault.
     """
-    spec, platform = _documents(ir)
+    spec, platform = documents(ir)
     faults: list[str] = []
     root = Node("", spec, faults)
     _top(root)
-    deadlines = _deadlines(Node("platform", platform, faults))
+    configured, config = _platform(Node("platform", platform, faults))
     executors = {
-        label: _executor(node, deadlines.get(label, 0.0))
+        label: _executor(node, configured.get(label, {}))
         for label, node in root.node("deploymentSpec").nodes("executors")
     }
-    components = {name: _component(name, node) for name, node in root.nodes("components")}
-    info, dag = root.node("pipelineInfo"), root.node("root").node("dag")
-    tasks = {name: _task(name, node) for name, node in dag.nodes("tasks")}
-    if not tasks and not faults:
-        dag.fault("there are no tasks")
-    outputs, artifact_outputs = _outputs(dag.node("outputs"))
+    info, main = root.node("pipelineInfo"), root.node("root")
+    workspace = config.body.get("workspace")
     pipeline = Pipeline(
         name=info.text("name", required=True),
-        inputs=_interface(root.node("root").node("inputDefinitions")),
-        tasks=tasks,
-        components=components,
+        root=Component(
+            ROOT, _interface(main.node("inputDefinitions")), _interface(main.node("outputDefinitions")),
+            dag=read_dag(main.node("dag")),
+        ),
+        components={name: _component(name, node) for name, node in root.nodes("components")},
         executors=executors,
-        outputs=outputs,
-        artifact_outputs=artifact_outputs,
+        display_name=info.text("displayName"),
         description=info.text("description"),
-    )
+        sdk_version=root.text("sdkVersion"),
+        default_root=root.text("defaultPipelineRoot"),
+        workspace=dict(config.node("workspace").body) if workspace is not None else None,
+        platform={key: value for key, value in config.body.items() if key != "workspace"},
+    )  # fmt: skip
+    if not pipeline.tasks and not faults:
+        main.node("dag").fault("there are no tasks")
     if not faults:
         faults.extend(check_links(pipeline))
     if faults:
@@ -88,11 +85,12 @@ def parse(ir: str | Mapping[str, Any]) -> Pipeline:
     return order(pipeline)
 
 
-def _documents(ir: str | Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    documents = [ir] if isinstance(ir, Mapping) else _yaml(ir)
+def documents(ir: str | Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The pipeline spec and the platform spec in an IR. Raises: IRError if it is no IR at all."""
+    found = [ir] if isinstance(ir, Mapping) else _yaml(ir)
     spec: Mapping[str, Any] = {}
     platform: Mapping[str, Any] = {}
-    for document in documents:
+    for document in found:
         if not isinstance(document, Mapping):
             raise IRError((f"a pipeline is a mapping, not {type(document).__name__}",))
         if "pipeline_spec" in document:
@@ -110,67 +108,91 @@ def _yaml(text: str) -> list[Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return [document for document in yaml.load_all(text, Loader=loader) if document is not None]
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise IRError((f"this is no YAML: {' '.join(str(error).split())}",)) from error
 
 
 def _top(root: Node) -> None:
-    known = ("pipelineInfo", "deploymentSpec", "components", "root", "schemaVersion", "sdkVersion")
-    root.only((*known, "defaultPipelineRoot"), {})
+    if "spec" in root.body and str(root.body.get("apiVersion", "")).startswith("argoproj.io/"):
+        root.fault("this is an Argo Workflow, as KFP's SDK v1 compiled it; compile the pipeline with SDK v2")
+        return
+    root.only((*_TOP, "defaultPipelineRoot"), {})
     version = root.text("schemaVersion", required=True)
     if version and version != SCHEMA_VERSION:
         root.fault(f"`schemaVersion` is {version}; only {SCHEMA_VERSION} is supported")
+    if "root" not in root.body:
+        root.fault("`root` is missing")
     root.node("root").only(("inputDefinitions", "outputDefinitions", "dag"), {})
-    root.node("root").node("dag").only(("tasks", "outputs"), {})
 
 
-def _deadlines(platform: Node) -> dict[str, float]:
+def _platform(platform: Node) -> tuple[dict[str, Mapping[str, Any]], Node]:
+    """What the platform document says of each executor on Kubernetes, and of the pipeline."""
     platform.only(("platforms",), {})
-    platform.node("platforms").only(("kubernetes",), {})
     kubernetes = platform.node("platforms").node("kubernetes")
-    kubernetes.only(("deploymentSpec",), {"pipelineConfig": "a pipeline's configuration on Kubernetes"})
-    found = {}
-    for label, node in kubernetes.node("deploymentSpec").nodes("executors"):
-        later = {key: "configuration on Kubernetes" for key in node.body if key != "activeDeadlineSeconds"}
-        node.only(("activeDeadlineSeconds",), later)
-        found[label] = node.number("activeDeadlineSeconds", 0)
-    return found
+    kubernetes.only(("deploymentSpec", "pipelineConfig", "platform", "config"), {})
+    found: dict[str, Mapping[str, Any]] = {
+        label: dict(node.body) for label, node in kubernetes.node("deploymentSpec").nodes("executors")
+    }
+    config = kubernetes.node("pipelineConfig")
+    config.node("workspace")
+    return found, config
 
 
-def _executor(node: Node, timeout_s: float) -> Container:
-    node.only(("container",), _EXECUTOR_LATER)
+def _executor(node: Node, platform: Mapping[str, Any]) -> Executor:
+    node.only(("container", "importer"), _EXECUTOR_REFUSED)
+    if "importer" in node.body:
+        return _importer(node.node("importer"))
     body = node.node("container")
-    body.only(("image", "command", "args", "env"), _CONTAINER_LATER)
+    body.only(("image", "command", "args", "env", "resources", "lifecycle"), {})
     image = body.text("image", required="container" in node.body)
+    if "container" not in node.body and not set(node.body) & set(_EXECUTOR_REFUSED):
+        node.fault("neither `container` nor `importer` is given")
     command, args = body.texts("command"), body.texts("args")
     env = {item.text("name", required=True): item.text("value") for item in body.listed("env")}
     for text in (image, *command, *args, *env.values()):
-        _placeholders(body, text)
-        if text.startswith(('{"IfPresent"', '{"Concat"')):
-            body.fault(f"`{text[2:].partition(chr(34))[0]}` is not supported yet")
-    return Container(image, command, args, env, timeout_s)
+        body.placeholders(text)
+    configured = Node(f"platform.executors of {node.place}", platform, node.faults)
+    timeout_s = configured.number("activeDeadlineSeconds", 0)
+    return Container(image, command, args, env, timeout_s, dict(body.node("resources").body), platform)
+
+
+def _importer(node: Node) -> Importer:
+    node.only(_IMPORTER, {"properties": "properties", "customProperties": "properties"})
+    uri, schema = node.node("artifactUri"), node.node("typeSchema")
+    if "runtimeParameter" in uri.body:
+        source: Constant | PipelineInput = PipelineInput(uri.text("runtimeParameter", required=True))
+    else:
+        old = uri.node("constantValue").text("stringValue")
+        source = Constant(uri.text("constant", old, required=not old))
+    return Importer(
+        source,
+        schema.text("schemaTitle", "system.Artifact"),
+        schema.text("schemaVersion", "0.0.1"),
+        dict(node.node("metadata").body),
+        node.flag("reimport"),
+        node.flag("downloadToWorkspace"),
+    )
 
 
 def _component(name: str, node: Node) -> Component:
-    node.only(("inputDefinitions", "outputDefinitions", "executorLabel"), _COMPONENT_LATER)
-    label = node.text("executorLabel", required="dag" not in node.body)
-    return Component(
-        name, _interface(node.node("inputDefinitions")), _interface(node.node("outputDefinitions")), label
-    )
+    node.only((*_COMPONENT, "executorLabel", "dag"), {})
+    inputs, outputs = _interface(node.node("inputDefinitions")), _interface(node.node("outputDefinitions"))
+    if "dag" in node.body:
+        dag: Dag = read_dag(node.node("dag"))
+        return Component(name, inputs, outputs, dag=dag)
+    return Component(name, inputs, outputs, node.text("executorLabel", required=True))
 
 
 def _interface(node: Node) -> Interface:
     node.only(("parameters", "artifacts"), {})
     parameters, artifacts = {}, {}
     for name, body in node.nodes("parameters"):
-        body.only(
-            ("parameterType", "isOptional", "defaultValue", "description"), {"literals": "allowed literals"}
-        )
+        body.only(("parameterType", "type", "isOptional", "defaultValue", "description", "literals"), {})
         parameters[name] = _parameter(body)
     for name, body in node.nodes("artifacts"):
         body.only(
-            ("artifactType", "isOptional", "description", "metadata"),
-            {"isArtifactList": "a list of artifacts"},
+            ("artifactType", "isOptional", "description", "metadata", "isArtifactList"),
+            {"properties": "properties", "customProperties": "properties"},
         )
         schema = body.node("artifactType")
         artifacts[name] = ArtifactSpec(
@@ -178,120 +200,36 @@ def _interface(node: Node) -> Interface:
             schema.text("schemaVersion", "0.0.1"),
             body.flag("isOptional"),
             dict(body.node("metadata").body),
+            body.flag("isArtifactList"),
         )
     return Interface(parameters, artifacts)
 
 
 def _parameter(body: Node) -> ParameterSpec:
-    kind = body.text("parameterType", required=True)
+    old = _OLD_TYPES.get(body.text("type"), "")
+    kind = body.text("parameterType", old, required=not old)
     default = body.body.get("defaultValue")
-    if kind == "TASK_FINAL_STATUS" or (kind and kind not in TYPES):
-        body.fault(f"parameters of type {kind} are not supported yet")
+    if kind and kind not in TYPES:
+        body.fault(f"`parameterType` is {kind}, which is none of {', '.join(TYPES)}")
     elif default is not None and kind:
-        try:
-            default = convert(default, kind)
-        except ValueError as error:
-            body.fault(f"`defaultValue`: {error}")
+        default = _converted(body, "defaultValue", default, kind)
+    literals = body.body.get("literals") or ()
+    if not isinstance(literals, list | tuple):
+        body.fault("`literals` must be a list")
+        literals = ()
     return ParameterSpec(
-        kind, body.flag("isOptional") or default is not None, default, "defaultValue" in body.body
+        kind,
+        body.flag("isOptional") or default is not None,
+        default,
+        "defaultValue" in body.body,
+        tuple(_converted(body, "literals", value, kind) for value in literals if kind in TYPES),
+        body.text("description"),
     )
 
 
-def _task(name: str, node: Node) -> Task:
-    known = ("taskInfo", "componentRef", "inputs", "dependentTasks", "retryPolicy", "cachingOptions")
-    node.only((*known, "triggerPolicy"), _TASK_LATER)
-    trigger = node.node("triggerPolicy")
-    trigger.only((), {"condition": "a condition", "strategy": "running whatever happened before"})
-    node.node("inputs").only(("parameters", "artifacts"), {})
-    parameters = {key: _parameter_input(body) for key, body in node.node("inputs").nodes("parameters")}
-    artifacts = {key: _artifact_input(body) for key, body in node.node("inputs").nodes("artifacts")}
-    after = node.texts("dependentTasks")
-    read = {
-        given.task for given in (*parameters.values(), *artifacts.values()) if isinstance(given, TaskOutput)
-    }
-    caching = node.node("cachingOptions")
-    return Task(
-        name,
-        component=node.node("componentRef").text("name", required=True),
-        parameters=parameters,
-        artifacts=artifacts,
-        after=after,
-        needs=tuple(sorted({*after, *read})),
-        retry=_retry(node.node("retryPolicy")),
-        cached=caching.flag("enableCache"),
-        cache_key=caching.text("cacheKey"),
-        display_name=node.node("taskInfo").text("name", name),
-    )
-
-
-def _retry(node: Node) -> RetryPolicy:
-    node.only(("maxRetryCount", "backoffDuration", "backoffFactor", "backoffMaxDuration"), {})
-    policy = RetryPolicy(
-        retries=int(node.number("maxRetryCount", 0)),
-        backoff_s=node.seconds("backoffDuration", 0.0),
-        factor=node.number("backoffFactor", 2.0) or 2.0,
-        max_s=node.seconds("backoffMaxDuration", 3600.0) or 3600.0,
-    )
-    if policy.retries < 0 or policy.backoff_s < 0 or policy.factor < 1:
-        node.fault("a count or time is negative, or `backoffFactor` is under 1")
-    return policy
-
-
-def _parameter_input(node: Node) -> ParameterInput:
-    node.only(("runtimeValue", "componentInputParameter", "taskOutputParameter"), _PARAMETER_LATER)
-    if "componentInputParameter" in node.body:
-        return PipelineInput(node.text("componentInputParameter"))
-    if "taskOutputParameter" in node.body:
-        return _task_output(node.node("taskOutputParameter"), "outputParameterKey")
-    value = node.node("runtimeValue")
-    value.only(("constant",), {"runtimeParameter": "a runtime parameter"})
-    constant = value.body.get("constant")
-    if isinstance(constant, str):
-        _placeholders(value, constant)
-    elif constant is None and not set(node.body) & set(_PARAMETER_LATER):
-        node.fault(
-            "none of `runtimeValue.constant`, `componentInputParameter`, `taskOutputParameter` is given"
-        )
-    return Constant(constant)
-
-
-def _artifact_input(node: Node) -> ArtifactInput:
-    node.only(("taskOutputArtifact", "componentInputArtifact"), {})
-    if "componentInputArtifact" in node.body:
-        node.fault("`componentInputArtifact` (an artifact given to the pipeline) is not supported yet")
-        return PipelineInput(node.text("componentInputArtifact"))
-    return _task_output(node.node("taskOutputArtifact"), "outputArtifactKey")
-
-
-def _task_output(node: Node, key: str) -> TaskOutput:
-    node.only(("producerTask", key), {})
-    return TaskOutput(node.text("producerTask", required=True), node.text(key, required=True))
-
-
-def _outputs(node: Node) -> tuple[dict[str, TaskOutput], dict[str, TaskOutput]]:
-    node.only(("parameters", "artifacts"), {})
-    parameters, artifacts = {}, {}
-    for name, body in node.nodes("parameters"):
-        body.only(("valueFromParameter",), _OUTPUT_LATER)
-        if "valueFromParameter" in body.body:
-            parameters[name] = _selected(body.node("valueFromParameter"), "outputParameterKey")
-    for name, body in node.nodes("artifacts"):
-        body.only(("artifactSelectors",), {})
-        selectors = body.listed("artifactSelectors")
-        if len(selectors) > 1:
-            body.fault("several `artifactSelectors` (OneOf) are not supported yet")
-        elif selectors:
-            artifacts[name] = _selected(selectors[0], "outputArtifactKey")
-    return parameters, artifacts
-
-
-def _selected(node: Node, key: str) -> TaskOutput:
-    node.only(("producerSubtask", key), {})
-    return TaskOutput(node.text("producerSubtask", required=True), node.text(key, required=True))
-
-
-def _placeholders(node: Node, text: str) -> None:
+def _converted(body: Node, key: str, value: Any, kind: str) -> Any:
     try:
-        used(text)
+        return convert(whole(value), kind)
     except ValueError as error:
-        node.fault(str(error))
+        body.fault(f"`{key}`: {error}")
+        return value

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tuneline_ir.placeholders import used
+
 
 @dataclass(frozen=True)
 class Node:
@@ -69,6 +71,13 @@ class Node:
         """A protobuf duration such as `30s` under `key`, in seconds."""
         value = self.body.get(key, default)
         return self._finite(key, value.removesuffix("s") if isinstance(value, str) else value, default)
+
+    def placeholders(self, text: str) -> None:
+        """Every placeholder in a text must be known."""
+        try:
+            used(text)
+        except ValueError as error:
+            self.fault(str(error))
 
     def only(self, known: Iterable[str], unsupported: Mapping[str, str]) -> None:
         """Every key must be in `known`. A key in `unsupported` is refused with its reason."""
