@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.execute.images import OwnImage, Program
+from tuneline.execute.submitted import Submitted
 from tuneline.plan.events import (
     CacheHit,
+    Child,
     Event,
     Lease,
     LeaseLost,
@@ -102,6 +104,16 @@ class FunctionImage(HostImage):
 
 
 IMAGES = {"tuneline": OwnImage(), "host": HostImage(), "noop": FunctionImage()}
+
+
+def submitted(run: str, ir: Mapping[str, Any], parameters: Mapping[str, Any] | None = None) -> Submitted:
+    """A run as it is given to the runner."""
+    return Submitted(RunId(run), ir, parameters or {}, 1_795_000_000.0)
+
+
+def children(ir: Mapping[str, Any]) -> tuple[Child, ...]:
+    """The tasks of a flat pipeline."""
+    return tuple(Child(name, "task", name) for name in ir["root"]["dag"]["tasks"])
 
 
 def pipeline(tasks: Mapping[str, Mapping[str, Any]], name: str = "test") -> dict[str, Any]:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.execute.doubles import EventLog, FunctionImage, pipeline
+from tests.execute.doubles import EventLog, FunctionImage, pipeline, submitted
 
 from tuneline.execute.images import Program
 from tuneline.execute.runner import Runner
@@ -47,7 +47,7 @@ def main(home: Path) -> int:
     images = {"counting": CountingImage()}
     runner = Runner(log, log, log, Settings(home=home), env=env, images=images)
     runner.start_thread()
-    runner.start(RunId("r1"), line(), {}, log.lease("r1"))
+    runner.start(submitted(RunId("r1"), line(), {}), log.lease("r1"))
     ended = runner.wait(60)
     runner.stop()
     return 0 if ended else 1

@@ -20,8 +20,9 @@ BASE: dict[str, Any] = {
     "component": COMPONENT,
     "container": Container("tuneline", ("tuneline", "step", "a"), ("{{$}}",)),
     "parameters": {"r": 8, "s": "x"},
-    "inputs": {"data": D1},
+    "inputs": {"data": [D1]},
     "image": "sha256:code",
+    "pipeline": "p",
 }
 
 
@@ -30,8 +31,9 @@ BASE: dict[str, Any] = {
     [
         {"parameters": {"r": 16, "s": "x"}},
         {"parameters": {"r": "8", "s": "x"}},
-        {"inputs": {"data": D2}},
-        {"inputs": {"other": D1}},
+        {"inputs": {"data": [D2]}},
+        {"inputs": {"data": [D1, D1]}},
+        {"inputs": {"other": [D1]}},
         {"image": "sha256:other"},
         {"container": Container("tuneline", ("tuneline", "step", "b"), ("{{$}}",))},
         {"container": replace(BASE["container"], env={"A": "1"})},
@@ -50,6 +52,13 @@ def test_the_names_of_task_and_component_and_the_order_of_parameters_do_not() ->
         "parameters": {"s": "x", "r": 8},
     }
     assert cache_key(**{**BASE, **other}) == cache_key(**BASE)
+
+
+def test_a_key_of_ones_own_takes_the_place_of_all_but_the_names_of_pipeline_and_component() -> None:
+    mine = {**BASE, "task": Task("a", "comp-a", cached=True, cache_key="mine")}
+    assert cache_key(**{**mine, "parameters": {}, "inputs": {}, "image": "x"}) == cache_key(**mine)
+    assert cache_key(**{**mine, "pipeline": "q"}) != cache_key(**mine)
+    assert cache_key(**{**mine, "component": replace(COMPONENT, name="comp-b")}) != cache_key(**mine)
 
 
 @pytest.fixture

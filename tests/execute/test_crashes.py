@@ -35,7 +35,7 @@ def _serve(home: Path) -> subprocess.Popen[bytes]:
 
 def _outputs(home: Path) -> dict[str, str]:
     events = [stored.event for stored in EventLog(home / "events.jsonl").stored]
-    return {e.task: e.outputs.artifacts["f"].digest for e in events if isinstance(e, TaskSucceeded)}
+    return {e.task: e.outputs.artifacts["f"][0].digest for e in events if isinstance(e, TaskSucceeded)}
 
 
 def _victims(home: Path, server: subprocess.Popen[bytes], kind: str) -> list[int]:

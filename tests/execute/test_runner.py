@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.execute.conftest import processes_in
-from tests.execute.doubles import EventLog, pipeline
+from tests.execute.doubles import EventLog, pipeline, submitted
 
 from tuneline.errors import ConflictError, NotFoundError, SpecError
 from tuneline.execute.runner import Runner
@@ -21,7 +21,7 @@ R = RunId("r1")
 
 
 def _run(runner: Runner, log: EventLog, tasks: dict[str, Any], run: str = "r1", **values: Any) -> RunEnded:
-    runner.start(RunId(run), pipeline(tasks), values, log.lease(run))
+    runner.start(submitted(RunId(run), pipeline(tasks), values), log.lease(run))
     assert runner.wait(20, RunId(run)), log.of(run)
     ended = log.of(run)[-1]
     assert isinstance(ended, RunEnded)
@@ -54,7 +54,7 @@ def test_parameters_and_files_go_from_task_to_task_and_outputs_are_on_record_wit
     assert _run(runner, log, tasks) == RunEnded("SUCCEEDED")
     made = next(event for event in log.of("r1") if isinstance(event, TaskSucceeded))
     assert made.outputs.parameters == {"n": "5"}
-    ref = made.outputs.artifacts["f"]
+    ref = made.outputs.artifacts["f"][0]
     assert (ref.uri, ref.size_bytes) == (str(tmp_path / "runs/r1/make/1/outputs/f"), 5)
     assert (tmp_path / "runs/r1/read/1/log.txt").read_text() == "rows\nn=5\n"
 
@@ -89,7 +89,7 @@ def test_slots_are_shared_by_all_runs(make_runner: Any, log: EventLog) -> None:
     runner = make_runner(slots=1)
     for run in ("r1", "r2"):
         tasks = {f"t{n}": {"sh": "true"} for n in range(3)}
-        runner.start(RunId(run), pipeline(tasks), {}, log.lease(run))
+        runner.start(submitted(RunId(run), pipeline(tasks), {}), log.lease(run))
     assert runner.wait(20)
     order = [stored.run for stored in log.stored if stored.event.kind == "attempt_started"]
     assert order[:4] in (["r1", "r2", "r1", "r2"], ["r2", "r1", "r2", "r1"])  # they take turns
@@ -147,7 +147,7 @@ def test_a_task_over_its_time_is_stopped_and_leaves_no_process(
     ir = pipeline({"t": {"sh": script}})
     deadline = {"exec-t": {"activeDeadlineSeconds": 0.3}}
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": deadline}}}}
-    runner.start(R, {"pipeline_spec": ir, "platform_spec": platform}, {}, log.lease("r1"))
+    runner.start(submitted(R, {"pipeline_spec": ir, "platform_spec": platform}, {}), log.lease("r1"))
     assert runner.wait(10)
     ended = log.of("r1")[-1]
     assert isinstance(ended, RunEnded)
@@ -160,7 +160,7 @@ def test_a_canceled_run_ends_and_leaves_no_process_not_even_grandchildren_in_the
     runner: Runner, log: EventLog, tmp_path: Path
 ) -> None:
     script = "(setsid sh -c 'sleep 60 & sleep 61' &) ; (nohup sleep 62 &) ; touch ready; sleep 63"
-    runner.start(R, pipeline({"t": {"sh": script}, "u": {"after": ["t"]}}), {}, log.lease("r1"))
+    runner.start(submitted(R, pipeline({"t": {"sh": script}, "u": {"after": ["t"]}}), {}), log.lease("r1"))
     _until(lambda: (tmp_path / "runs/r1/t/1/ready").exists())
     _until(lambda: len(processes_in(tmp_path)) >= 6)
     runner.cancel(R, by="ann")
@@ -185,7 +185,7 @@ def test_a_killed_attempt_is_lost_and_made_again_without_using_up_a_retry(
     script = (
         'cd "$TUNELINE_TASK_STATE"; test -e was_here || { touch was_here; (setsid sleep 60 &); sleep 60; }'
     )
-    runner.start(R, pipeline({"t": {"sh": script}}), {}, log.lease("r1"))
+    runner.start(submitted(R, pipeline({"t": {"sh": script}}), {}), log.lease("r1"))
     _until(lambda: (tmp_path / "runs/r1/t/state/was_here").exists())
     shim = psutil.Process(next(e.event.pid for e in log.stored if e.event.kind == "attempt_started"))
     os.kill(shim.pid if victim == "shim" else shim.children()[0].pid, signal.SIGKILL)
@@ -231,12 +231,12 @@ def test_an_ended_run_goes_on_from_what_failed(runner: Runner, log: EventLog, tm
     tasks = {"a": {}, "b": {"sh": f"test -e {flag}", "after": ["a"]}, "c": {"after": ["b"]}}
     assert _run(runner, log, tasks).state == "FAILED"
     flag.touch()
-    runner.retry(R, pipeline(tasks), {}, log.lease("r1"), by="ann")
+    runner.retry(submitted(R, pipeline(tasks)), log.lease("r1"), by="ann")
     assert runner.wait(10)
     assert log.of("r1")[-1] == RunEnded("SUCCEEDED")
     assert log.kinds("r1", "a") == ["attempt_started", "task_succeeded"]
     with pytest.raises(ConflictError, match="nothing to retry"):
-        runner.retry(R, pipeline(tasks), {}, log.lease("r1"), by="ann")
+        runner.retry(submitted(R, pipeline(tasks)), log.lease("r1"), by="ann")
 
 
 def test_a_pipeline_that_cannot_run_is_refused_before_anything_of_it_runs(
@@ -244,16 +244,18 @@ def test_a_pipeline_that_cannot_run_is_refused_before_anything_of_it_runs(
 ) -> None:
     lease = log.lease("r1")
     with pytest.raises(SpecError) as caught:
-        runner.start(R, pipeline({"a": {"image": "python:3.11"}, "b": {"image": "tuneline"}}), {}, lease)
+        runner.start(
+            submitted(R, pipeline({"a": {"image": "python:3.11"}, "b": {"image": "tuneline"}}), {}), lease
+        )
     assert caught.value.details == [
-        "task `a` needs the image `python:3.11`",
-        "task `b`: the image `tuneline` runs only `tuneline step NAME --executor-input {{$}}`",
+        "component `comp-a` needs the image `python:3.11`",
+        "component `comp-b`: the image `tuneline` runs only `tuneline step NAME --executor-input {{$}}`",
     ]
     with pytest.raises(SpecError) as caught:
-        runner.start(R, pipeline({"a": {}}), {"x": 1}, lease)
+        runner.start(submitted(R, pipeline({"a": {}}), {"x": 1}), lease)
     assert caught.value.details == ["the pipeline has no parameter `x`"]
     with pytest.raises(SpecError) as caught:
-        runner.start(R, {"root": {}}, {}, lease)
+        runner.start(submitted(R, {"root": {}}, {}), lease)
     assert len(caught.value.details) == 2
     with pytest.raises(NotFoundError):
         runner.cancel(R, by="ann")
@@ -266,9 +268,8 @@ def test_a_run_goes_on_when_the_record_works_again(
 ) -> None:
     """A full disk under the record: nothing starts that is not on record, and nothing is forgotten."""
     monkeypatch.setattr("tuneline.execute.active.RECORD_RETRY_S", 0.1)
-    runner.start(
-        R, pipeline({"a": {"sh": "touch ready; sleep 0.2"}, "b": {"after": ["a"]}}), {}, log.lease("r1")
-    )
+    ir = pipeline({"a": {"sh": "touch ready; sleep 0.2"}, "b": {"after": ["a"]}})
+    runner.start(submitted(R, ir), log.lease("r1"))
     _until(lambda: (tmp_path / "runs/r1/a/1/ready").exists())
     log.broken = OSError(28, "No space left on device")
     _until(lambda: (tmp_path / "runs/r1/a/1/exit.json").exists())
@@ -285,9 +286,9 @@ def test_a_runner_whose_run_was_taken_over_writes_nothing_more_and_lets_its_task
 ) -> None:
     first, second = make_runner(), make_runner()
     ir = pipeline({"a": {"sh": "touch ready; sleep 0.3"}, "b": {"after": ["a"]}})
-    first.start(R, ir, {}, log.lease("r1"))
+    first.start(submitted(R, ir), log.lease("r1"))
     _until(lambda: (tmp_path / "runs/r1/a/1/ready").exists())
-    second.start(R, ir, {}, log.lease("r1"))
+    second.start(submitted(R, ir), log.lease("r1"))
     assert second.wait(10)
     assert first.wait(10)
     for task in ("a", "b"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.execute.conftest import processes_in
-from tests.execute.doubles import IMAGES, EventLog, pipeline
+from tests.execute.doubles import IMAGES, EventLog, pipeline, submitted
 
 from tuneline.execute import process
 from tuneline.execute.runner import Runner
@@ -40,7 +40,7 @@ def _run(home: Path, log: EventLog, tasks: dict[str, Any], **changes: Any) -> Ru
     runner = Runner(log, log, log, Settings(home=home), images=IMAGES, **changes)
     runner.start_thread()
     try:
-        runner.start(R, pipeline(tasks), {}, log.lease("r1"))
+        runner.start(submitted(R, pipeline(tasks), {}), log.lease("r1"))
         assert runner.wait(10), log.of("r1")
     finally:
         runner.stop()
@@ -63,7 +63,7 @@ def test_a_task_that_cannot_be_started_for_a_full_disk_says_so_and_can_be_retrie
     filler.unlink()
     runner = Runner(log, log, log, Settings(home=small_disk), images=IMAGES)
     runner.start_thread()
-    runner.retry(R, pipeline({"t": {}}), {}, log.lease("r1"), by="ann")
+    runner.retry(submitted(R, pipeline({"t": {}})), log.lease("r1"), by="ann")
     assert runner.wait(10)
     runner.stop()
     assert log.of("r1")[-1] == RunEnded("SUCCEEDED")
@@ -86,7 +86,7 @@ def test_a_shim_that_does_not_answer_is_killed_with_all_of_its_task(
 ) -> None:
     monkeypatch.setattr("tuneline.execute.runner._STUCK_S", 0.2)
     runner = make_runner()
-    runner.start(R, pipeline({"t": {"sh": "touch ready; setsid sleep 60"}}), {}, log.lease("r1"))
+    runner.start(submitted(R, pipeline({"t": {"sh": "touch ready; setsid sleep 60"}}), {}), log.lease("r1"))
     while not (tmp_path / "runs/r1/t/1/ready").exists():
         time.sleep(0.005)
     started = next(event for event in log.of("r1") if isinstance(event, AttemptStarted))
@@ -140,7 +140,7 @@ def test_progress_is_read_once_across_restarts_and_half_a_line_waits(tmp_path: P
     tasks = {"t": {"sh": f"{first}; while ! test -e go; do sleep 0.02; done; echo >> events.jsonl"}}
     runner = Runner(log, log, log, Settings(home=tmp_path), images=IMAGES)
     runner.start_thread()
-    runner.start(R, pipeline(tasks), {}, log.lease("r1"))
+    runner.start(submitted(R, pipeline(tasks), {}), log.lease("r1"))
     deadline = time.monotonic() + 10
     while not log.points and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.execute.doubles import IMAGES, pipeline
+from tests.execute.doubles import IMAGES, children, pipeline, submitted
 
 from tuneline.execute.runner import Runner
 from tuneline.record.record import Record
@@ -37,18 +37,18 @@ def test_a_run_fails_is_retried_and_is_taken_from_the_cache_over_the_real_record
     runner.start_thread()
     try:
         first, second = RunId("r1"), RunId("r2")
-        runs.create(NewRun(first, "one", "p", ir, {}), time.time())
-        runner.start(first, ir, {}, runs.lease(first))
+        runs.create(NewRun(first, "one", "p", ir, {}, tasks=children(ir)), time.time())
+        runner.start(submitted(first, ir, {}), runs.lease(first))
         assert runner.wait(20)
         assert (runs.get(first)["state"], runs.get(first)["error"]["task"]) == ("FAILED", "check")
         assert [row["state"] for row in runs.tasks(first)] == ["SUCCEEDED", "FAILED", "SKIPPED"]
         assert runs.tasks(first)[0]["progress"]["done"] == 1
         flag.touch()
-        runner.retry(first, ir, {}, runs.lease(first), by="ann")
+        runner.retry(submitted(first, ir), runs.lease(first), by="ann")
         assert runner.wait(20)
         assert runs.get(first)["state"] == "SUCCEEDED"
-        runs.create(NewRun(second, "two", "p", ir, {}), time.time())
-        runner.start(second, ir, {}, runs.lease(second))
+        runs.create(NewRun(second, "two", "p", ir, {}, tasks=children(ir)), time.time())
+        runner.start(submitted(second, ir, {}), runs.lease(second))
         assert runner.wait(20)
         assert [row["state"] for row in runs.tasks(second)] == ["CACHED", "SUCCEEDED", "SUCCEEDED"]
     finally:

@@ -45,7 +45,7 @@ def test_the_parser_reads_it_and_every_declared_input_and_output_is_there() -> N
     pipeline = parse(_compiled())
     assert set(pipeline.tasks) == {step.name for step in LINE}
     for step in LINE:
-        task, component = pipeline.tasks[step.name], pipeline.component_of(step.name)
+        task, component = pipeline.tasks[step.name], pipeline.component_of(pipeline.tasks[step.name])
         for param in step.params:
             source = (
                 TaskOutput(param.task, param.output) if param.task else PipelineInput(input_name(param.field))

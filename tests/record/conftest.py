@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneline.plan.events import ArtifactRef, Outputs
+from tuneline.plan.events import ArtifactRef, Child, Outputs
 from tuneline.record.record import Record
 from tuneline.record.releases import Proposal
 from tuneline.record.runs import NewRun
@@ -56,7 +56,8 @@ def new_run():
     """Makes a run's values."""
 
     def make(id: str = "r1", project: str = "reviews", ir=IR) -> NewRun:
-        return NewRun(id=RunId(id), name=id, project=project, ir=ir, parameters={"train_r": 8})
+        tasks = tuple(Child(name, "task", name) for name in ir["root"]["dag"]["tasks"])
+        return NewRun(id=RunId(id), name=id, project=project, ir=ir, parameters={"train_r": 8}, tasks=tasks)
 
     return make
 
@@ -67,7 +68,7 @@ def outputs():
 
     def make(name: str = "data", text: str = "x") -> Outputs:
         ref = ArtifactRef(name, "system.Dataset", f"/tmp/{text}", digest_json(text), 3, {"rows": 1})
-        return Outputs({"n": 1}, {name: ref})
+        return Outputs({"n": 1}, {name: (ref,)})
 
     return make
 

@@ -19,11 +19,11 @@ from tuneline.record.record import Record
 from tuneline.record.runs import NewRun
 from tuneline.record import ledger
 record = Record(sys.argv[1]); record.migrate()
-ir = {"root": {"dag": {"tasks": {"a": {}, "b": {}}}}}
+ir, both = {}, (e.Child("a", "task", "a"), e.Child("b", "task", "b"))
 start = len(record.runs.newest(10_000))
 for n in itertools.count(start):
     id = f"r{n}"
-    record.runs.create(NewRun(id, id, id, ir, {}), float(n))
+    record.runs.create(NewRun(id, id, id, ir, {}, tasks=both), float(n))
     lease = record.runs.lease(id)
     print(id, flush=True)
     record.runs.append(lease, [e.RunStarted(), e.AttemptStarted("a", 1, 1, 1.0, "/a")], 1.0)

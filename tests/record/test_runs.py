@@ -17,7 +17,8 @@ def finish(record, lease, outputs, at=10.0):
     """The whole story of the two tasks."""
     record.runs.append(lease, [e.RunStarted(), e.AttemptStarted("fetch", 1, 9, 1.0, "/f/1", "key-f")], at)
     record.runs.append(lease, [e.TaskSucceeded("fetch", 1, outputs("data", "d"), "key-f")], at + 1)
-    record.runs.append(lease, [e.AttemptStarted("tune", 1, 9, 1.0, "/t/1", "key-t")], at + 2)
+    read = e.Read({}, {"data": (f"{lease.run}/fetch/1/data",)})
+    record.runs.append(lease, [e.AttemptStarted("tune", 1, 9, 1.0, "/t/1", "key-t", read)], at + 2)
     record.runs.append(lease, [e.TaskSucceeded("tune", 1, outputs("adapter", "a"), "key-t")], at + 3)
     record.runs.append(lease, [e.RunEnded("SUCCEEDED")], at + 4)
 
@@ -112,7 +113,9 @@ def test_the_cache_gives_the_newest_success_with_a_key(record, new_run, outputs)
         record.runs.create(new_run(id), 1.0)
         finish(record, record.runs.lease(id), outputs, 10.0 if id == "r1" else 20.0)
     hit = record.runs.find("key-t")
-    assert (hit.run, hit.task, hit.outputs) == ("r2", "tune", outputs("adapter", "a"))
+    assert (hit.run, hit.task, hit.outputs.parameters) == ("r2", "tune", {"n": 1})
+    (ref,) = hit.outputs.artifacts["adapter"]
+    assert (ref.id, ref.uri) == ("r2/tune/1/adapter", "/tmp/a")
 
 
 def test_lineage_links_what_a_task_read_and_a_cached_task_shares_its_sources_artifacts(
@@ -122,8 +125,11 @@ def test_lineage_links_what_a_task_read_and_a_cached_task_shares_its_sources_art
     finish(record, record.runs.lease("r1"), outputs)
     record.runs.create(new_run("r2"), 20.0)
     lease = record.runs.lease("r2")
-    cached = e.TaskCached("fetch", outputs("data", "d"), "key-f", "r1", "fetch")
-    record.runs.append(lease, [cached, e.AttemptStarted("tune", 1, 9, 1.0, "/t/1")], 21.0)
+    hit = record.runs.find("key-f")
+    assert hit is not None  # its artifact's id is known although the event did not say it
+    read = e.Read({}, {"data": (hit.outputs.artifacts["data"][0].id,)})
+    cached = e.TaskCached("fetch", hit.outputs, "key-f", hit.run, hit.task)
+    record.runs.append(lease, [cached, e.AttemptStarted("tune", 1, 9, 1.0, "/t/1", read=read)], 21.0)
     with record.runs._store.read() as db:
         found = {(row.execution, row.direction, row.artifact) for row in db.execute(select(links))}
         kept = db.execute(select(artifacts.c.id)).scalars().all()

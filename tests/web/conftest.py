@@ -24,16 +24,16 @@ class Obedient:
         self.record = record
         self.leases = {}
 
-    def start(self, run, ir, parameters, lease) -> None:
-        self.leases[run] = lease
+    def start(self, new, lease) -> None:
+        self.leases[new.run] = lease
         self.record.runs.append(lease, [RunStarted()], time.time())
 
     def cancel(self, run, by) -> None:
         events = [CancelRequested(by), RunEnded("CANCELED")]
         self.record.runs.append(self.leases[run], events, time.time())
 
-    def retry(self, run, ir, parameters, lease, by) -> None:
-        self.leases[run] = lease
+    def retry(self, new, lease, by) -> None:
+        self.leases[new.run] = lease
         self.record.runs.append(lease, [RunRetried(by, ("hello",))], time.time())
 
 

@@ -34,11 +34,11 @@ def test_unfinished_runs_are_taken_up_again_and_one_that_cannot_go_on_fails_alon
     second = platform.submit(ir, {}, {"name": "second"})["id"]
     start, taken = runner.start, []
 
-    def start_or_refuse(run, *rest) -> None:
-        if run == first:
+    def start_or_refuse(new, lease) -> None:
+        if new.run == first:
             refuse()
-        taken.append(run)
-        start(run, *rest)
+        taken.append(new.run)
+        start(new, lease)
 
     monkeypatch.setattr(runner, "start", start_or_refuse)
     assert platform.adopt() == [first, second]

@@ -9,10 +9,12 @@ import pytest
 from tuneline.errors import ConflictError, NotFoundError, SpecError
 from tuneline.plan.events import ArtifactRef, AttemptStarted, Outputs, RunEnded, TaskSucceeded
 
+INTEGER = {"parameterType": "NUMBER_INTEGER"}
 PROJECT = {"name": "greet", "text": "name: greet", "path": "/p", "digest": "sha256:0"}
 
 
 def test_a_submitted_run_is_stored_started_and_shown(client, ir):
+    ir = {**ir, "root": {**ir["root"], "inputDefinitions": {"parameters": {"train_r": INTEGER}}}}
     run = client.submit(ir, {"train_r": 8}, PROJECT)
     assert (run["state"], run["project"], run["parameters"]) == ("RUNNING", "greet", {"train_r": 8})
     assert [(task["name"], task["state"]) for task in run["tasks"]] == [("hello", "PENDING")]
@@ -146,9 +148,9 @@ def test_a_finished_tasks_seconds_outputs_and_report_are_shown(client, runner, i
     lease = runner.leases[run]
     runner.record.runs.append(lease, [AttemptStarted("gate", 1, 1, 1.0, "/f/1")], 100.0)
     runner.record.runs.append(
-        lease, [TaskSucceeded("gate", 1, Outputs({"passed": True}, {"verdict": ref}))], 102.5
+        lease, [TaskSucceeded("gate", 1, Outputs({"passed": True}, {"verdict": (ref,)}))], 102.5
     )
     shown = client.run(run)
     assert shown["tasks"][0]["seconds"] == 2.5
-    assert shown["tasks"][0]["outputs"]["artifacts"]["verdict"]["digest"] == "sha256:1"
+    assert shown["tasks"][0]["outputs"]["artifacts"]["verdict"][0]["digest"] == "sha256:1"
     assert shown["report"]["verdict"] == {"passed": True}

@@ -7,22 +7,36 @@ from typing import Any
 
 from tuneline.errors import SpecError
 from tuneline.types import RunId
-from tuneline_ir import IRError, parse
+from tuneline_ir import IRError, Pipeline, documents, parse
+
+SECRET_WARNING = (
+    "Parameter `{name}` is named like a secret: it is masked here and kept in a file of this machine. "
+    "Better give tasks secrets by the platform document (`kubernetes.use_secret_as_env`)."
+)
 
 
 def project_name(ir: Mapping[str, Any], project: Mapping[str, Any]) -> str:
     """The name under which only one run may be active: the project's or the pipeline's. Raises SpecError."""
-    name = str(project.get("name") or ir.get("pipelineInfo", {}).get("name") or "")
+    spec, _ = _documents(ir)
+    info = spec.get("pipelineInfo")
+    name = str(project.get("name") or (info.get("name") if isinstance(info, Mapping) else "") or "")
     if not name:
         hint = "Give `project.name`, or `pipelineInfo.name` in the IR."
         raise SpecError("The pipeline has no name.", hint=hint)
     return name
 
 
-def refuse_unreadable(ir: Mapping[str, Any]) -> None:
-    """Raises SpecError, with every fault, if `ir` is no pipeline that can be run."""
+def _documents(ir: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     try:
-        parse(ir)
+        return documents(ir)
+    except IRError as error:
+        raise SpecError(f"The pipeline cannot be run: {error.faults[0]}") from error
+
+
+def readable(ir: Mapping[str, Any]) -> Pipeline:
+    """The pipeline of an IR. Raises SpecError, with every fault, if it is none that can be run."""
+    try:
+        return parse(ir)
     except IRError as error:
         raise SpecError(
             f"The pipeline cannot be run: {error.faults[0]}",

@@ -15,11 +15,16 @@ from typing import Any
 
 from tuneline.actions import views
 from tuneline.actions.logs import read_log
-from tuneline.actions.pipelines import new_run_id, project_name, refuse_unreadable
+from tuneline.actions.pipelines import SECRET_WARNING, new_run_id, project_name, readable
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
 from tuneline.errors import ConflictError, NotFoundError, TunelineError
+from tuneline.execute.submitted import Submitted, write_secrets
 from tuneline.plan.events import RunEnded
+from tuneline.plan.nodes import Context
+from tuneline.plan.parameters import root_values
+from tuneline.plan.schedule import RunState, children_of
+from tuneline.plan.secrets import split
 from tuneline.plan.versions import data_definition
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
@@ -59,39 +64,54 @@ class Platform:
         Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
         """
         name = project_name(ir, project)
-        refuse_unreadable(ir)
         run = new_run_id(self._clock())
-        self.record.runs.create(
-            NewRun(
-                id=run,
-                name=f"{name}-{run}",
-                project=name,
-                ir=ir,
-                parameters=parameters,
-                project_text=str(project.get("text", "")),
-                project_path=str(project.get("path", "")),
-                project_digest=str(project.get("digest", "")),
-            ),
-            self._clock(),
+        new = NewRun(
+            id=run,
+            name=f"{name}-{run}",
+            project=name,
+            ir=ir,
+            parameters=parameters,
+            project_text=str(project.get("text", "")),
+            project_path=str(project.get("path", "")),
+            project_digest=str(project.get("digest", "")),
         )
+        return self.start(new)
+
+    def start(self, new: NewRun) -> Json:
+        """Put a run on record and give it to the runner; the run. Secrets among its parameters go to a file.
+
+        Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
+        """
+        pipeline = readable(new.ir)
+        root_values(pipeline, new.parameters)
+        masked, secrets = split(new.parameters)
+        tasks = children_of(Context(pipeline, {}), RunState.new(Context(pipeline, {})).root)
+        warnings = (*new.warnings, *(SECRET_WARNING.format(name=name) for name in secrets))
+        new = replace(new, parameters=masked, tasks=tasks, warnings=warnings)
+        self.record.runs.create(new, self._clock())
         try:
-            self._runner.start(run, ir, parameters, self.record.runs.lease(run))
-        except TunelineError:
-            self.record.runs.discard(run)  # nothing of it ran
+            write_secrets(self.server.home / "runs" / new.id, secrets)
+            self._runner.start(self._submitted(new.id), self.record.runs.lease(new.id))
+        except (TunelineError, OSError):
+            self.record.runs.discard(new.id)  # nothing of it ran
             raise
-        return self.run(run)
+        return self.run(new.id)
+
+    def _submitted(self, run: RunId) -> Submitted:
+        row = self.record.runs.get(run)
+        return Submitted(run, self.record.runs.ir(run), row["parameters"] or {}, row["created_at"])
 
     def adopt(self) -> list[str]:
         """Go on with every run that an earlier server left unfinished; their ids. Called once, at start."""
         left = [RunId(row["id"]) for row in self.record.runs.active()]
         for run in left:
-            row, lease = self.record.runs.get(run), self.record.runs.lease(run)
+            lease = self.record.runs.lease(run)
             events = list(self.record.runs.events(run))
             if events and isinstance(events[-1].event, RunEnded):  # killed while a retry of it was asked for
                 self.record.runs.append(lease, [events[-1].event], events[-1].at)
                 continue
             try:
-                self._runner.start(run, self.record.runs.ir(run), row["parameters"] or {}, lease)
+                self._runner.start(self._submitted(run), lease)
             except TunelineError as error:  # it must not keep the others, or the server, down
                 LOG.error("run %s cannot go on: %s", run, error.message)
                 self.record.runs.append(lease, [RunEnded("FAILED", error.to_json())], self._clock())
@@ -114,10 +134,9 @@ class Platform:
         if row["state"] in ACTIVE or row["state"] == "SUCCEEDED":
             hint = "Only a failed or canceled run can be retried; `tuneline run PROJECT` starts a new one."
             raise ConflictError(f"Run {id} is {row['state']}.", hint=hint)
-        lease, parameters = self.record.runs.reopen(RunId(id)), row["parameters"] or {}
-        by = by or self.server.user
+        lease = self.record.runs.reopen(RunId(id))
         try:
-            self._runner.retry(RunId(id), self.record.runs.ir(RunId(id)), parameters, lease, by)
+            self._runner.retry(self._submitted(RunId(id)), lease, by or self.server.user)
         except TunelineError as error:  # it stays ended, and says why
             self.record.runs.append(lease, [RunEnded(row["state"], error.to_json())], self._clock())
             raise
@@ -129,8 +148,9 @@ class Platform:
 
     def run(self, id: str) -> Json:
         """A run with its tasks and its report. Raises NotFoundError."""
-        row = self.record.runs.get(RunId(id))
-        return views.run_view(row, self.record.runs.tasks(RunId(id)), self._clock())
+        row, tasks = self.record.runs.get(RunId(id)), self.record.runs.tasks(RunId(id))
+        read = self.record.runs.artifacts(views.artifacts_read(tasks))
+        return views.run_view(row, tasks, read, self._clock())
 
     def events(self, id: str, after: int = 0, wait_s: float = 0.0) -> Json:
         """`{"events", "next", "state"}`, at once if there are any after `after` or the run has ended.

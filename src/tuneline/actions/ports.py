@@ -1,11 +1,12 @@
 """What the Platform needs of those below it that wiring chooses: who runs runs, and who can stop what
 serves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from tuneline.execute.submitted import Submitted
 from tuneline.plan.events import Lease
 from tuneline.types import RunId
 
@@ -13,7 +14,7 @@ from tuneline.types import RunId
 class Runs(Protocol):
     """What executes runs in this process; `execute.runner.Runner` is one. Thread-safe."""
 
-    def start(self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease) -> None:
+    def start(self, new: Submitted, lease: Lease) -> None:
         """Take a run up, new or left by a server that died. Returns at once."""
         ...
 
@@ -21,9 +22,7 @@ class Runs(Protocol):
         """Ask an active run to end. Returns at once."""
         ...
 
-    def retry(
-        self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease, by: str
-    ) -> None:
+    def retry(self, new: Submitted, lease: Lease, by: str) -> None:
         """Let an ended run go on from what did not succeed. Returns at once."""
         ...
 

@@ -2,7 +2,7 @@
 put out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ REPORTS: Mapping[str, tuple[str, str]] = {
     "data": ("prepare", "report"),
 }
 """Part of a run's report -> the task and output it is read from."""
+
+_NOTHING: Mapping[str, Any] = {"parameters": {}, "artifacts": {}}
 
 MAX_REPORT_BYTES = 16 * 1024 * 1024
 """A larger file is no report, and is left out."""
@@ -56,17 +58,26 @@ def run_summary(row: Row) -> dict[str, Any]:
         "finished_at": moment(row["finished_at"]),
         "parameters": row["parameters"] or {},
         "error": row["error"],
+        "outputs": row["outputs"] or _NOTHING,
+        "warnings": row["warnings"] or [],
     }
 
 
-def run_view(row: Row, tasks: Sequence[Row], now: float) -> dict[str, Any]:
-    """A run with its tasks and its report."""
-    shown = [task_view(task, now) for task in tasks]
+def artifacts_read(tasks: Sequence[Row]) -> Iterator[str]:
+    """Ids of the artifacts that tasks were given."""
+    for task in tasks:
+        for ids in (task["inputs"] or _NOTHING)["artifacts"].values():
+            yield from ids
+
+
+def run_view(row: Row, tasks: Sequence[Row], artifacts: Mapping[str, Row], now: float) -> dict[str, Any]:
+    """A run with its tasks and its report. artifacts: those of `artifacts_read`, by id."""
+    shown = [task_view(task, artifacts, now) for task in tasks]
     return run_summary(row) | {"tasks": shown, "report": report({task["name"]: task for task in shown})}
 
 
-def task_view(row: Row, now: float) -> dict[str, Any]:
-    """One task; `seconds` is up to now while it runs."""
+def task_view(row: Row, artifacts: Mapping[str, Row], now: float) -> dict[str, Any]:
+    """One task; `name` is its path, `seconds` is up to now while it runs."""
     begin, end = row["started_at"], row["finished_at"]
     return {
         "name": row["name"],
@@ -79,17 +90,46 @@ def task_view(row: Row, now: float) -> dict[str, Any]:
         "error": row["error"],
         "reason": row["reason"],
         "retry_at": moment(row["retry_at"]),
-        "outputs": row["outputs"] or {"parameters": {}, "artifacts": {}},
+        "parent": row["parent"],
+        "kind": row["kind"] or "task",
+        "iteration": row["iteration"],
+        "display_name": row["display_name"] or row["name"],
+        "inputs": _inputs(row, artifacts),
+        "outputs": _outputs_of(row),
+        "notes": row["notes"] or [],
         "progress": row["progress"],
     }
+
+
+def artifact_view(row: Row) -> dict[str, Any]:
+    """An artifact as outputs have it."""
+    names = ("id", "name", "type", "uri", "digest", "size_bytes", "metadata")
+    return {name: row[name] for name in names} | {"custom_path": row["custom_path"] or ""}
+
+
+def _inputs(row: Row, artifacts: Mapping[str, Row]) -> dict[str, Any]:
+    given = row["inputs"] or _NOTHING
+    return {
+        "parameters": given["parameters"],
+        "artifacts": {
+            key: [artifact_view(artifacts[id]) for id in ids if id in artifacts]
+            for key, ids in given["artifacts"].items()
+        },
+    }
+
+
+def _outputs_of(row: Row) -> dict[str, Any]:
+    made = row["outputs"] or _NOTHING
+    listed = {key: refs if isinstance(refs, list) else [refs] for key, refs in made["artifacts"].items()}
+    return {"parameters": made["parameters"], "artifacts": listed}
 
 
 def report(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What a finished line found, by part; null where its task has not finished or its file is gone."""
     found: dict[str, Any] = {}
     for part, (task, output) in REPORTS.items():
-        artifact = _outputs(tasks, task)["artifacts"].get(output)
-        found[part] = _read(Path(artifact["uri"])) if artifact else None
+        listed = _outputs(tasks, task)["artifacts"].get(output)
+        found[part] = _read(Path(listed[0]["uri"])) if listed else None
     proposed = _outputs(tasks, "propose")["parameters"]
     found["release"] = dict(proposed) if proposed.get("release") else None
     return found
@@ -157,9 +197,8 @@ def entry_view(entry: Entry) -> dict[str, Any]:
 
 
 def _outputs(tasks: Mapping[str, Mapping[str, Any]], task: str) -> Mapping[str, Any]:
-    empty: Mapping[str, Any] = {"parameters": {}, "artifacts": {}}
     found = tasks.get(task, {})
-    return (found.get("outputs") or empty) if found.get("state") in ("SUCCEEDED", "CACHED") else empty
+    return (found.get("outputs") or _NOTHING) if found.get("state") in ("SUCCEEDED", "CACHED") else _NOTHING
 
 
 def _read(path: Path) -> Any:

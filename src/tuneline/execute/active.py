@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import ConflictError, InternalError, SpecError, TunelineError
-from tuneline.execute.attempts import Attempt, Conclusion, Job, adopt, begin, job_of
+from tuneline.execute.attempts import Attempt, Conclusion, adopt, begin
 from tuneline.execute.files import MISSING, size_of
-from tuneline.execute.images import Image, check_images
+from tuneline.execute.images import Images, check_images
+from tuneline.execute.jobs import Job, job_of
+from tuneline.execute.submitted import Submitted, final_states, names_of, read_secrets
+from tuneline.plan.decisions import decide, to_retry
 from tuneline.plan.events import (
     AttemptFailed,
     Cache,
@@ -28,10 +31,13 @@ from tuneline.plan.events import (
     TaskCanceled,
     TaskSucceeded,
 )
+from tuneline.plan.nodes import Context
+from tuneline.plan.parameters import root_values
 from tuneline.plan.retries import after_failure
-from tuneline.plan.schedule import Plan, RunState, decide, to_retry
+from tuneline.plan.schedule import RunState
+from tuneline.plan.secrets import Masker
 from tuneline.types import RunId
-from tuneline_ir import IRError, Pipeline, convert, parse
+from tuneline_ir import IRError, parse
 
 _log = logging.getLogger(__name__)
 
@@ -43,42 +49,35 @@ class ActiveRun:
     """One run. Build it with `load`."""
 
     def __init__(
-        self, run: RunId, pipeline: Pipeline, parameters: Mapping[str, Any], lease: Lease, folder: Path
+        self, run: RunId, context: Context, lease: Lease, folder: Path, secrets: Mapping[str, Any]
     ) -> None:
         self.id = run
-        self.pipeline = pipeline
-        self.parameters = parameters
         self.lease = lease
         self.folder = folder
-        self.state = RunState.new(Plan.of(pipeline))
+        self.masker = Masker(secrets.values())
+        self.state = RunState.new(context)
         self.attempts: dict[str, Attempt] = {}
         self.unsent: list[Event] = []
         self.not_before = 0.0
         """Nothing is stored or started before: the record did not work."""
-        self.created_at = 0.0
         self.adopted = False
         """Whether attempts of an earlier runner were taken up."""
 
     @classmethod
     def load(
-        cls,
-        run: RunId,
-        ir: Mapping[str, Any],
-        parameters: Mapping[str, Any],
-        lease: Lease,
-        folder: Path,
-        images: Mapping[str, Image],
-        source: EventSource,
+        cls, new: Submitted, lease: Lease, folder: Path, images: Images, source: EventSource
     ) -> "ActiveRun":
         """A run with all its events replayed. Raises: SpecError with every fault."""
         try:
-            pipeline = parse(ir)
+            pipeline = parse(new.ir)
         except IRError as error:
             raise SpecError("The pipeline cannot be run.", details=list(error.faults)) from error
-        check_images({name: pipeline.container_of(name) for name in pipeline.tasks}, images)
-        self = cls(run, pipeline, root_values(pipeline, parameters), lease, folder)
-        for stored in source.events(run):
-            self.created_at = self.created_at or stored.at
+        check_images(pipeline, images)
+        secrets = read_secrets(folder)
+        values = root_values(pipeline, {**new.parameters, **secrets})
+        context = Context(pipeline, values, names_of(new, pipeline, folder), final_states(pipeline))
+        self = cls(new.run, context, lease, folder, secrets)
+        for stored in source.events(new.run):
             self.state.apply(stored.event)
         return self
 
@@ -97,7 +96,7 @@ class ActiveRun:
             )
         return [RunRetried(by, tasks)]
 
-    def adopt(self, images: Mapping[str, Image]) -> list[Attempt]:
+    def adopt(self, images: Images) -> list[Attempt]:
         """Take up the attempts that are under way on record."""
         for name in self.state.running:
             started = self.state.tasks[name].started
@@ -136,7 +135,7 @@ class ActiveRun:
         slots: int,
         now: float,
         env: Mapping[str, str],
-        images: Mapping[str, Image],
+        images: Images,
         cache: Cache,
         sink: EventSink,
     ) -> list[Attempt]:
@@ -147,7 +146,7 @@ class ActiveRun:
         started: list[Attempt] = []
         while True:
             self.state.advance(now)
-            decision = decide(self.state, slots - len(started))
+            decision = decide(self.state, slots - len(started), now, self.masker)
             events: list[Event] = list(decision.events)
             begun: list[Attempt] = []
             for name in decision.start:
@@ -165,11 +164,13 @@ class ActiveRun:
 
     def stopping(self) -> Sequence[Attempt]:
         """Attempts to end, because the run was canceled."""
-        return [self.attempts[name] for name in decide(self.state, 0).stop if name in self.attempts]
+        if self.state.canceled_by is None or self.state.ended:
+            return []
+        return [self.attempts[name] for name in self.state.running if name in self.attempts]
 
     def ended(self, attempt: Attempt, conclusion: Conclusion, now: float) -> Event:
         """The event for an attempt's end."""
-        name = attempt.job.task.name
+        name = attempt.job.path
         if conclusion.outputs is not None:
             return TaskSucceeded(name, attempt.number, conclusion.outputs, attempt.key)
         if self.state.canceled_by is not None:
@@ -196,13 +197,13 @@ class ActiveRun:
             _forget(begun)
             return False
         for attempt in begun:
-            self.attempts[attempt.job.task.name] = attempt
+            self.attempts[attempt.job.path] = attempt
             assert attempt.process is not None
             attempt.process.go()
         return True
 
     def _begin(
-        self, name: str, now: float, env: Mapping[str, str], images: Mapping[str, Image], cache: Cache
+        self, name: str, now: float, env: Mapping[str, str], images: Images, cache: Cache
     ) -> Attempt | Event:
         number = self.state.tasks[name].attempts + 1
         try:
@@ -210,7 +211,7 @@ class ActiveRun:
             key = job.key
         except Exception as error:  # a run must end, whatever is wrong with one task
             return self._broken(name, number, error)
-        hit = _hit(name, key, cache)  # if the record does not work, that is no failure of the task
+        hit = _hit(job, key, cache)  # if the record does not work, that is no failure of the task
         if hit is not None:
             return hit
         try:
@@ -225,45 +226,22 @@ class ActiveRun:
         broken = InternalError(f"Task `{name}` could not be started: {error}.", hint="See the server's log.")
         return AttemptFailed(name, number, None, broken.to_json())
 
-    def _job(self, name: str, images: Mapping[str, Image]) -> Job:
-        where = self.folder / name
-        return job_of(
-            self.id, self.pipeline, name, self.state, self.parameters, images, where, self.created_at
-        )
+    def _job(self, name: str, images: Images) -> Job:
+        return job_of(self.state, name, self.id, images, self.folder, self.masker)
 
 
-def root_values(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The pipeline's inputs: what was given, else defaults. Raises: SpecError with every fault."""
-    declared = pipeline.inputs.parameters
-    faults = [f"the pipeline has no parameter `{name}`" for name in given if name not in declared]
-    values = {}
-    for name, spec in declared.items():
-        if name in given:
-            try:
-                values[name] = convert(given[name], spec.type)
-            except ValueError as error:
-                faults.append(f"parameter `{name}`: {error}")
-        elif spec.has_default:
-            values[name] = spec.default
-        elif not spec.optional:
-            faults.append(f"parameter `{name}` is missing")
-    if faults:
-        known = ", ".join(sorted(declared)) or "none"
-        raise SpecError("The parameters do not fit the pipeline.", hint=f"It has: {known}.", details=faults)
-    return values
-
-
-def _hit(name: str, key: str | None, cache: Cache) -> TaskCached | None:
+def _hit(job: Job, key: str | None, cache: Cache) -> TaskCached | None:
     found = cache.find(key) if key is not None else None
     if found is None or key is None:
         return None
-    for ref in found.outputs.artifacts.values():
-        if ref.digest != MISSING and size_of(Path(ref.uri)) != ref.size_bytes:
+    for ref in (ref for refs in found.outputs.artifacts.values() for ref in refs):
+        here = Path(ref.custom_path or ref.uri)
+        if ref.digest != MISSING and "://" not in ref.uri and size_of(here) != ref.size_bytes:
             _log.warning(
-                "Task %s runs again: %s, which it had put out, is gone or was changed.", name, ref.uri
+                "Task %s runs again: %s, which it had put out, is gone or was changed.", job.path, here
             )
             return None
-    return TaskCached(name, found.outputs, key, found.run, found.task)
+    return TaskCached(job.path, found.outputs, key, found.run, found.task, job.read)
 
 
 def _forget(begun: Sequence[Attempt]) -> None:

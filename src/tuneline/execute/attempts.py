@@ -8,18 +8,15 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tuneline.errors import InternalError, ResourceError, TransientError, TunelineError
 from tuneline.execute.files import AttemptFolder, Ending, Tail
-from tuneline.execute.images import Image
+from tuneline.execute.jobs import Job
 from tuneline.execute.process import Process, find, kill_left, launch
-from tuneline.plan.cache import cache_key
-from tuneline.plan.events import ArtifactRef, AttemptStarted, Outputs
-from tuneline.plan.schedule import RunState
-from tuneline_ir import Component, Constant, Container, Pipeline, PipelineInput, Task, convert, resolve
+from tuneline.plan.events import AttemptStarted, Outputs
+from tuneline_ir import expand, resolve
 
 _log = logging.getLogger(__name__)
 
@@ -32,32 +29,6 @@ _LITTLE = 1 << 20
 """Free bytes under which a disk counts as full."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One task of one run, with all that an attempt of it needs."""
-
-    run: str
-    task: Task
-    component: Component
-    container: Container
-    image: Image
-    parameters: Mapping[str, Any]
-    inputs: Mapping[str, ArtifactRef]
-    folder: Path
-    """The task's: `runs/<run>/<task>`."""
-    pipeline: str
-    created_at: float
-
-    @property
-    def key(self) -> str | None:
-        """The cache key; None if the task is not cached."""
-        if not self.task.cached:
-            return None
-        digests = {name: ref.digest for name, ref in self.inputs.items()}
-        image = self.image.digest(self.container)
-        return cache_key(self.task, self.component, self.container, self.parameters, digests, image)
-
-
 @dataclass
 class Attempt:
     """An attempt under way."""
@@ -68,6 +39,8 @@ class Attempt:
     process: Process | None
     """None: its shim is gone."""
     key: str | None
+    notes: tuple[str, ...] = ()
+    """What is otherwise here than the pipeline asks for."""
     tail: Tail = field(init=False)
     concluding: bool = False
     """Its shim has ended; what came of it is being read."""
@@ -85,8 +58,9 @@ class Attempt:
     def started(self) -> AttemptStarted:
         """The event that puts it on record."""
         assert self.process is not None
-        pid, since = self.process.pid, self.process.started
-        return AttemptStarted(self.job.task.name, self.number, pid, since, str(self.folder.path), self.key)
+        pid, since, folder = self.process.pid, self.process.started, str(self.folder.path)
+        read = self.job.read
+        return AttemptStarted(self.job.path, self.number, pid, since, folder, self.key, read, self.notes)
 
 
 @dataclass(frozen=True)
@@ -99,40 +73,8 @@ class Conclusion:
     lost: bool = False
 
 
-def job_of(
-    run: str,
-    pipeline: Pipeline,
-    name: str,
-    state: RunState,
-    root: Mapping[str, Any],
-    images: Mapping[str, Image],
-    folder: Path,
-    created_at: float,
-) -> Job:
-    """The job of a task whose needs are met. Raises: ValueError if an input does not fit."""
-    task, container = pipeline.tasks[name], pipeline.container_of(name)
-    inputs = {
-        key: state.tasks[given.task].outputs.artifacts[given.key]
-        for key, given in task.artifacts.items()
-        if not isinstance(given, PipelineInput)
-    }
-    parameters = _parameters(pipeline, task, state, root)
-    return Job(
-        run,
-        task,
-        pipeline.component_of(name),
-        container,
-        images[container.image],
-        parameters,
-        inputs,
-        folder,
-        pipeline.name,
-        created_at,
-    )
-
-
 def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Attempt:
-    """Make the attempt's folder and start its shim, which waits.
+    """Make the attempt's folder and start its shim, which waits for `go`.
 
     Raises: ResourceError if the disk is full; InternalError if the command cannot be made or started.
     """
@@ -140,22 +82,22 @@ def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Att
     try:
         shutil.rmtree(folder.path, ignore_errors=True)  # of an attempt that never got on record
         executor_input = folder.executor_input(job.component, job.parameters, job.inputs)
-        names = _pipeline_values(job)
-        words = [*job.container.command, *job.container.args]
-        program = job.image.program([resolve(word, executor_input, names) for word in words])
-        own = {name: resolve(value, executor_input, names) for name, value in job.container.env.items()}
+        words = expand([*job.container.command, *job.container.args], executor_input, job.names)
+        program = job.image.program(words)
+        own = {name: resolve(value, executor_input, job.names) for name, value in job.container.env.items()}
         folder.make({**program.to_json(), "timeout_s": job.container.timeout_s, "grace_s": GRACE_S})
         about = {
             "TUNELINE_TASK_STATE": str(folder.state),
             "TUNELINE_RUN_ID": job.run,
-            "TUNELINE_TASK": job.task.name,
+            "TUNELINE_TASK": job.path,
         }
-        process = launch(folder.path, folder.log, {**env, **own, **about}, packages=bool(program.entry))
+        environment = {**env, **own, **program.env, **about}
+        process = launch(folder.path, folder.log, environment, packages=bool(program.entry))
     except OSError as error:
-        raise from_os(error, f"Task `{job.task.name}` could not be started", folder.path) from error
+        raise from_os(error, f"Task `{job.path}` could not be started", folder.path) from error
     except ValueError as error:
-        raise InternalError(f"Task `{job.task.name}` could not be started: {error}.") from error
-    return Attempt(job, number, folder, process, key)
+        raise InternalError(f"Task `{job.path}` could not be started: {error}.") from error
+    return Attempt(job, number, folder, process, key, program.notes)
 
 
 def adopt(job: Job, started: AttemptStarted) -> Attempt:
@@ -167,16 +109,19 @@ def adopt(job: Job, started: AttemptStarted) -> Attempt:
 
 def conclude(attempt: Attempt) -> Conclusion:
     """What an ended attempt came to. Reads and digests its outputs; kills what a killed shim left. Slow."""
-    name = attempt.job.task.name
+    name = attempt.job.path
     ending = attempt.folder.ending()
     if ending is None:
         return _without_ending(attempt)
     if ending.exit_code != 0 or ending.timed_out:
         return _failed(attempt, ending)
     try:
-        return Conclusion(outputs=attempt.folder.outputs(attempt.job.component), exit_code=0)
-    except TunelineError as error:
-        return Conclusion(error=error.to_json(), exit_code=0)
+        execution = f"{attempt.job.run}/{name}/{attempt.number}"
+        return Conclusion(outputs=attempt.folder.outputs(attempt.job.component, execution), exit_code=0)
+    except (
+        TunelineError
+    ) as error:  # for Kubeflow a task without its outputs failed as any other: it may retry
+        return Conclusion(error={**error.to_json(), "retry": True}, exit_code=0)
     except OSError as error:
         unread = from_os(error, f"Outputs of task `{name}` could not be read", attempt.folder.path)
         return Conclusion(error=unread.to_json(), exit_code=0)
@@ -193,50 +138,8 @@ def from_os(error: OSError, what: str, path: Path) -> TunelineError:
     return InternalError(f"{what}{where}: {error.strerror or error}.", hint="See the server's log.")
 
 
-def _parameters(pipeline: Pipeline, task: Task, state: RunState, root: Mapping[str, Any]) -> dict[str, Any]:
-    declared = pipeline.components[task.component].inputs.parameters
-    values: dict[str, Any] = {}
-    for key, given in task.parameters.items():
-        if isinstance(given, Constant):
-            values[key] = given.value
-        elif isinstance(given, PipelineInput):
-            if given.name in root:
-                values[key] = root[given.name]
-        else:
-            values[key] = state.tasks[given.task].outputs.parameters[given.key]
-    texts = {"inputs": {"parameterValues": values}}
-    for key, given in task.parameters.items():
-        if isinstance(given, Constant) and isinstance(given.value, str):
-            values[key] = resolve(given.value, texts, {})
-    for key, spec in declared.items():
-        if key not in values and spec.has_default:
-            values[key] = spec.default
-    return {key: _converted(key, value, declared[key].type) for key, value in values.items()}
-
-
-def _converted(key: str, value: Any, type: str) -> Any:
-    try:
-        return convert(value, type)
-    except ValueError as error:
-        raise ValueError(f"input `{key}`: {error}") from error
-
-
-def _pipeline_values(job: Job) -> dict[str, str]:
-    return {
-        "pipeline_job_name": job.pipeline,
-        "pipeline_job_resource_name": f"{job.pipeline}-{job.run}",
-        "pipeline_job_uuid": job.run,
-        "pipeline_task_name": job.task.name,
-        "pipeline_task_uuid": f"{job.run}/{job.task.name}",
-        "pipeline_root": str(job.folder.parent),
-        "pipeline_job_create_time_utc": datetime.fromtimestamp(job.created_at, UTC).strftime(
-            "%Y-%m-%dT%H:%M:%SZ"
-        ),
-    }
-
-
 def _without_ending(attempt: Attempt) -> Conclusion:
-    name, shim = attempt.job.task.name, attempt.process
+    name, shim = attempt.job.path, attempt.process
     if not kill_left(attempt.folder.path):
         _log.error("Processes of %s are still there although they were killed.", attempt.folder.path)
     if shim is not None and shim.exit_code in _FULL:
@@ -249,7 +152,7 @@ def _without_ending(attempt: Attempt) -> Conclusion:
 
 
 def _failed(attempt: Attempt, ending: Ending) -> Conclusion:
-    name, code = attempt.job.task.name, ending.exit_code
+    name, code = attempt.job.path, ending.exit_code
     if ending.timed_out:
         limit = f"{attempt.job.container.timeout_s:g} s"
         error: TunelineError = TransientError(f"Task `{name}` was stopped: it ran longer than {limit}.")
@@ -272,7 +175,7 @@ def _failed(attempt: Attempt, ending: Ending) -> Conclusion:
 
 
 def _unexplained(attempt: Attempt, code: int) -> TunelineError:
-    name = attempt.job.task.name
+    name = attempt.job.path
     if shutil.disk_usage(attempt.folder.path).free < _LITTLE:
         return from_os(OSError(errno.ENOSPC, ""), f"Task `{name}` failed", attempt.folder.path)
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

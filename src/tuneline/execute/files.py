@@ -14,9 +14,9 @@ from typing import Any
 
 from tuneline.errors import InternalError
 from tuneline.execute.digests import digest_path, files_below, size_of
-from tuneline.plan.events import ArtifactRef, Outputs
+from tuneline.plan.events import ArtifactRef, Artifacts, Outputs
 from tuneline.types import digest_json
-from tuneline_ir import Component, convert, from_file
+from tuneline_ir import ArtifactSpec, Component, convert, from_file
 
 __all__ = ["MISSING", "AttemptFolder", "Ending", "Tail", "digest_path", "files_below", "size_of"]
 
@@ -65,25 +65,11 @@ class AttemptFolder:
         (self.path / "task.json").write_text(json.dumps(task), encoding="utf-8")
 
     def executor_input(
-        self, component: Component, parameters: Mapping[str, Any], artifacts: Mapping[str, ArtifactRef]
+        self, component: Component, parameters: Mapping[str, Any], inputs: Artifacts
     ) -> dict[str, Any]:
         """KFP's ExecutorInput for this attempt."""
-        given = {
-            name: [
-                {**_described(name, ref.type), "uri": ref.uri, "metadata": dict(ref.metadata)},
-            ]
-            for name, ref in artifacts.items()
-        }
-        wanted = {
-            name: [
-                {
-                    **_described(name, spec.type),
-                    "uri": str(self.path / "outputs" / name),
-                    "metadata": dict(spec.metadata),
-                }
-            ]
-            for name, spec in component.outputs.artifacts.items()
-        }
+        given = {name: [_given(ref) for ref in refs] for name, refs in inputs.items()}
+        wanted = {name: [self._wanted(name, spec)] for name, spec in component.outputs.artifacts.items()}
         files = {name: str(self.path / "parameters" / name) for name in component.outputs.parameters}
         return {
             "inputs": {
@@ -96,6 +82,10 @@ class AttemptFolder:
                 "outputFile": str(self.path / "executor_output.json"),
             },
         }
+
+    def _wanted(self, name: str, spec: ArtifactSpec) -> dict[str, Any]:
+        uri = str(self.path / "outputs" / name)
+        return {**_described(name, spec.type, spec.version), "uri": uri, "metadata": dict(spec.metadata)}
 
     def ending(self) -> Ending | None:
         """How the task ended; None if the shim left no word of it."""
@@ -119,31 +109,47 @@ class AttemptFolder:
         except OSError:
             return ""
 
-    def outputs(self, component: Component) -> Outputs:
+    def outputs(self, component: Component, attempt: str) -> Outputs:
         """What the task put out, digested. Reads every byte of it.
 
+        attempt: the execution's name in the record, which the artifacts' own begin with.
         Raises: InternalError if a declared parameter is missing or of another type, or a file is unreadable.
         """
         body = _json(self.path / "executor_output.json") or {}
-        made = body.get("artifacts", {})
+        made = body.get("artifacts") or {}
         artifacts = {
-            name: self._artifact(name, spec.type, spec.metadata, made.get(name, {}))
+            name: self._listed(name, spec, made.get(name) or {}, f"{attempt}/{name}")
             for name, spec in component.outputs.artifacts.items()
         }
         parameters = {
-            name: self._parameter(name, spec.type, body.get("parameterValues", {}))
+            name: self._parameter(name, spec.type, body.get("parameterValues") or {})
             for name, spec in component.outputs.parameters.items()
         }
         return Outputs(parameters, artifacts)
 
-    def _artifact(
-        self, name: str, type: str, metadata: Mapping[str, Any], made: Mapping[str, Any]
-    ) -> ArtifactRef:
-        listed = made.get("artifacts") or [{}]
-        uri = str(listed[0].get("uri") or self.path / "outputs" / name)
-        path = Path(uri)
-        digest, size_bytes = digest_path(path) if path.exists() else (MISSING, 0)
-        return ArtifactRef(name, type, uri, digest, size_bytes, {**metadata, **listed[0].get("metadata", {})})
+    def _listed(
+        self, name: str, spec: ArtifactSpec, made: Mapping[str, Any], id: str
+    ) -> tuple[ArtifactRef, ...]:
+        """One artifact, whether the task described it or not; of a list those that it made."""
+        described = made.get("artifacts") or []
+        if not spec.is_list:
+            return (self._artifact(name, spec, described[0] if described else {}, id),)
+        return tuple(
+            self._artifact(name, spec, body, f"{id}/{place}" if place else id)
+            for place, body in enumerate(described)
+        )
+
+    def _artifact(self, name: str, spec: ArtifactSpec, made: Mapping[str, Any], id: str) -> ArtifactRef:
+        uri = str(made.get("uri") or self.path / "outputs" / name)
+        custom = str(made.get("custom_path") or made.get("customPath") or "")
+        path = Path(custom or uri)
+        if path.exists():
+            digest, size_bytes = digest_path(path)
+        else:
+            digest, size_bytes = (digest_json({"uri": uri}) if "://" in uri else MISSING), 0
+        metadata = {**spec.metadata, **(made.get("metadata") or {})}
+        kind = (made.get("type") or {}).get("schemaTitle") or spec.type
+        return ArtifactRef(name, kind, uri, digest, size_bytes, metadata, id, custom, version=spec.version)
 
     def _parameter(self, name: str, type: str, values: Mapping[str, Any]) -> Any:
         file = self.path / "parameters" / name
@@ -193,8 +199,13 @@ class Tail:
             return  # a full disk: at worst some points are stored twice after a restart
 
 
-def _described(name: str, type: str) -> dict[str, Any]:
-    return {"name": name, "type": {"schemaTitle": type, "schemaVersion": "0.0.1"}}
+def _described(name: str, type: str, version: str) -> dict[str, Any]:
+    return {"name": name, "type": {"schemaTitle": type, "schemaVersion": version}}
+
+
+def _given(ref: ArtifactRef) -> dict[str, Any]:
+    body = {**_described(ref.name, ref.type, ref.version), "uri": ref.uri, "metadata": dict(ref.metadata)}
+    return {**body, "customPath": ref.custom_path} if ref.custom_path else body
 
 
 def _json(path: Path) -> Any:

@@ -3,13 +3,13 @@
 A runner is given images by name. A pipeline that names another is refused before anything of it runs.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tuneline.errors import SpecError
 from tuneline.execute.closure import Closures
-from tuneline_ir import Container
+from tuneline_ir import Container, Pipeline
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,10 @@ class Program:
     entry: str = ""
     """`module:function`, returning an exit code."""
     args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Set beside what the container itself sets."""
+    notes: tuple[str, ...] = ()
+    """What is otherwise here than the container asks for."""
 
     def to_json(self) -> dict[str, Any]:
         """What the shim reads of it."""
@@ -39,6 +43,18 @@ class Image(Protocol):
 
     def program(self, command: Sequence[str]) -> Program:
         """What runs a command whose placeholders are resolved."""
+        ...
+
+
+class Images(Protocol):
+    """The images of this machine."""
+
+    def get(self, name: str, /) -> Image | None:
+        """The image of that name; None if it cannot be had."""
+        ...
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, for messages."""
         ...
 
 
@@ -68,15 +84,21 @@ class OwnImage:
         return Program(entry="tuneline.steps.main:main", args=(command[2], command[4]))
 
 
-def check_images(containers: Mapping[str, Container], images: Mapping[str, Image]) -> None:
-    """Every container's image must be there. Raises: SpecError naming every task that cannot run, and why."""
+def check_images(pipeline: Pipeline, images: Images) -> None:
+    """Every container's image must be there, but for names that a task makes at run time.
+
+    Raises: SpecError naming every component that cannot run, and why.
+    """
     faults = []
-    for task, container in containers.items():
+    for component in pipeline.components.values():
+        container = pipeline.executors.get(component.executor)
+        if not isinstance(container, Container) or "{{$" in container.image:
+            continue
         image = images.get(container.image)
         if image is None:
-            faults.append(f"task `{task}` needs the image `{container.image}`")
+            faults.append(f"component `{component.name}` needs the image `{container.image}`")
         else:
-            faults.extend(f"task `{task}`: {fault}" for fault in image.faults(container))
+            faults.extend(f"component `{component.name}`: {fault}" for fault in image.faults(container))
     if faults:
         raise SpecError(
             "The local runner cannot run this pipeline.",

@@ -4,9 +4,9 @@ How to use it (all methods may be called from any thread; none of them waits for
 
     runner = Runner(sink, source, cache, settings, server_url="http://127.0.0.1:8080")
     runner.start_thread()
-    runner.start(run_id, ir, parameters, lease)    # new, or left by a server that died: its events say which
+    runner.start(submitted, lease)    # new, or left by a server that died: its events say which
     runner.cancel(run_id, by="ann")
-    runner.retry(run_id, ir, parameters, lease, by="ann")
+    runner.retry(submitted, lease, by="ann")
     runner.stop()    # tasks live on under their shims; the next runner's `start` adopts them
 
 On a restart call `start` with a fresh lease for every run that has not ended; nothing else recovers a run.
@@ -31,10 +31,11 @@ from tuneline.execute.active import RECORD_RETRY_S, ActiveRun
 from tuneline.execute.attempts import GRACE_S, Attempt, Conclusion, conclude
 from tuneline.execute.calls import Calls
 from tuneline.execute.environment import of_tasks
-from tuneline.execute.images import Image, OwnImage
+from tuneline.execute.images import Images, OwnImage
+from tuneline.execute.submitted import Submitted
 from tuneline.plan.compile import IMAGE
 from tuneline.plan.events import Cache, Event, EventSink, EventSource, Lease, LeaseLost
-from tuneline.plan.schedule import Status
+from tuneline.plan.nodes import Status
 from tuneline.settings import Settings
 from tuneline.types import Clock, RunId
 
@@ -60,7 +61,7 @@ class Runner:
         *,
         server_url: str = "",
         env: Mapping[str, str] | None = None,
-        images: Mapping[str, Image] | None = None,
+        images: Images | None = None,
         clock: Clock = time.time,
     ) -> None:
         self._sink = sink
@@ -68,7 +69,7 @@ class Runner:
         self._cache = cache
         self._settings = settings
         self._clock = clock
-        self._images = images or {IMAGE: OwnImage()}
+        self._images: Images = images or {IMAGE: OwnImage()}
         self._env = of_tasks(os.environ if env is None else env, settings, server_url)
         self._runs: OrderedDict[RunId, ActiveRun] = OrderedDict()
         self._held = threading.Condition()
@@ -94,23 +95,21 @@ class Runner:
         self._selector.close()
         self._calls.close()
 
-    def start(self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease) -> None:
+    def start(self, new: Submitted, lease: Lease) -> None:
         """Take a run up, new or left by a server that died: its events say which.
 
         Raises: SpecError if pipeline or parameters cannot be run (nothing of it ran); ConflictError if it is
         held.
         """
-        active = self._load(run, ir, parameters, lease)
+        active = self._load(new, lease)
         self._take(active, active.opening())
 
-    def retry(
-        self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease, by: str
-    ) -> None:
+    def retry(self, new: Submitted, lease: Lease, by: str) -> None:
         """Let an ended run go on from what did not succeed.
 
         Raises: ConflictError if it has not ended or succeeded; SpecError as `start` does.
         """
-        active = self._load(run, ir, parameters, lease)
+        active = self._load(new, lease)
         self._take(active, active.retried(by))
 
     def cancel(self, run: RunId, by: str) -> None:
@@ -131,14 +130,11 @@ class Runner:
             over = (lambda: not self._names) if run is None else (lambda: run not in self._names)
             return self._held.wait_for(over, timeout_s)
 
-    def _load(
-        self, run: RunId, ir: Mapping[str, Any], parameters: Mapping[str, Any], lease: Lease
-    ) -> ActiveRun:
+    def _load(self, new: Submitted, lease: Lease) -> ActiveRun:
         with self._held:
-            if run in self._names:
-                raise ConflictError(f"Run {run} is under way.", hint="Wait for it, or cancel it first.")
-        folder = self._settings.runs / run
-        return ActiveRun.load(run, ir, parameters, lease, folder, self._images, self._source)
+            if new.run in self._names:
+                raise ConflictError(f"Run {new.run} is under way.", hint="Wait for it, or cancel it first.")
+        return ActiveRun.load(new, lease, self._settings.runs / new.run, self._images, self._source)
 
     def _take(self, active: ActiveRun, events: list[Event]) -> None:
         with self._held:
@@ -191,7 +187,6 @@ class Runner:
         self._guarded(active, self._opened, active, events)
 
     def _opened(self, active: ActiveRun, events: list[Event]) -> None:
-        active.created_at = active.created_at or self._clock()
         active.store(events, self._sink, self._clock())
 
     def _watch(self, active: ActiveRun, attempt: Attempt) -> None:
@@ -245,7 +240,7 @@ class Runner:
         )
 
     def _concluded(self, active: ActiveRun, attempt: Attempt, future: Future[Conclusion]) -> None:
-        name = attempt.job.task.name
+        name = attempt.job.path
         if self._runs.get(active.id) is not active or active.attempts.get(name) is not attempt:
             return
         if future.exception() is not None:
@@ -277,7 +272,7 @@ class Runner:
             return
         try:
             stamped = [{"attempt": attempt.number, **point} for point in points]
-            self._sink.series(active.id, attempt.job.task.name, stamped)
+            self._sink.series(active.id, attempt.job.path, stamped)
         except Exception:  # curves are no events: the run goes on without, and they are read again
             _log.warning("Progress of %s could not be stored.", attempt.folder.path, exc_info=True)
         else:

@@ -3,13 +3,14 @@
 Names of runs and tasks, paths and times are not in it: inputs count by the digest of their content.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuneline.types import Digest, digest_json
 from tuneline_ir import Component, Container, Task
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Part of every key. Raise it when outputs of the same inputs change for a reason no digest shows."""
 
 
@@ -18,19 +19,23 @@ def cache_key(
     component: Component,
     container: Container,
     parameters: Mapping[str, Any],
-    inputs: Mapping[str, Digest],
+    inputs: Mapping[str, Sequence[str]],
     image: str,
+    pipeline: str,
 ) -> Digest:
     """The key of a task.
 
     Args:
         parameters: resolved input parameters.
-        inputs: content digests of input artifacts, by name.
+        inputs: what the task can see of its input artifacts, by name.
         image: the digest of what the container's image stands for.
-    A custom `cacheKey` takes the place of everything but the component's name, as Kubeflow has it.
+        pipeline: its name.
+    A custom `cacheKey` takes the place of everything but the pipeline's and the component's names, as
+    Kubeflow has it.
     """
     if task.cache_key:
-        return digest_json({"version": KEY_VERSION, "component": component.name, "custom": task.cache_key})
+        names = {"pipeline": pipeline, "component": component.name, "custom": task.cache_key}
+        return digest_json({"version": KEY_VERSION, **names})
     return digest_json(
         {
             "version": KEY_VERSION,
@@ -43,7 +48,7 @@ def cache_key(
             "image": image,
             "command": [*container.command, *container.args],
             "env": dict(container.env),
-            "parameters": dict(parameters),
-            "inputs": dict(inputs),
+            "parameters": json.dumps(dict(parameters), sort_keys=True),  # a task may put out Infinity
+            "inputs": {name: list(listed) for name, listed in inputs.items()},
         }
     )

@@ -27,6 +27,16 @@ class ArtifactRef:
     """Of the file's bytes, or of a folder's sorted (path, digest) list."""
     size_bytes: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    """The artifact's own in the record, `<run>/<task>/<attempt>/<key>`; empty in events of version 1."""
+    custom_path: str = ""
+    """Where the task says it is, if that is not `uri`."""
+    version: str = "0.0.1"
+    """Of its type's schema."""
+
+
+Artifacts = Mapping[str, tuple[ArtifactRef, ...]]
+"""By key. One artifact is a list of one, as Kubeflow has it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,27 @@ class Outputs:
     """What a task put out."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    artifacts: Mapping[str, ArtifactRef] = field(default_factory=dict)
+    artifacts: Artifacts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a task was given, for readers: replay finds inputs anew, so secrets are masked here."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ids of artifacts by key."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """A task in a graph, as the graph is opened."""
+
+    path: str
+    kind: str
+    """`task`, `importer`, `dag`, `loop` or `iteration`."""
+    title: str
+    """Its display name."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +87,7 @@ class AttemptStarted(Event):
     """A child process was started for a task."""
 
     kind = "attempt_started"
+    version = 2
     task: str
     attempt: int
     """1 for the first; counts lost attempts too, so that every attempt has its own folder."""
@@ -66,11 +97,31 @@ class AttemptStarted(Event):
     """The shim's start time, Unix seconds: with the pid it names one process for ever."""
     folder: str
     cache_key: str | None = None
+    read: Read = Read()
+    notes: tuple[str, ...] = ()
+    """What this machine does otherwise than the pipeline asks for: an image's stand-in, hints not heeded."""
+
+
+@dataclass(frozen=True)
+class GraphStarted(Event):
+    """A task that is made of tasks was opened: a nested pipeline, a loop, one iteration of a loop."""
+
+    kind = "graph_started"
+    task: str
+    attempt: int
+    children: tuple[Child, ...]
+    """The tasks in it, which wait from now on."""
+    iterations: bool = False
+    """Whether `children` are a loop's iterations."""
+    read: Read = Read()
 
 
 @dataclass(frozen=True)
 class AttemptFailed(Event):
-    """An attempt ended badly; the schedule decided what comes next and wrote it here."""
+    """An attempt ended badly; the schedule decided what comes next and wrote it here.
+
+    Of a graph too: then everything in it is forgotten if it is tried again.
+    """
 
     kind = "attempt_failed"
     task: str
@@ -90,6 +141,7 @@ class TaskSucceeded(Event):
     """A task's outputs are complete and digested."""
 
     kind = "task_succeeded"
+    version = 2
     task: str
     attempt: int
     outputs: Outputs
@@ -101,11 +153,13 @@ class TaskCached(Event):
     """A task did not run: an earlier one with the same key had these outputs."""
 
     kind = "task_cached"
+    version = 2
     task: str
     outputs: Outputs
     cache_key: str
     source_run: str
     source_task: str
+    read: Read = Read()
 
 
 @dataclass(frozen=True)
@@ -136,7 +190,7 @@ class TaskCanceled(Event):
 
 @dataclass(frozen=True)
 class RunRetried(Event):
-    """Somebody asked for an ended run to go on: these tasks are forgotten and run again."""
+    """Somebody asked for an ended run to go on: these tasks, and all in them, are forgotten and run again."""
 
     kind = "run_retried"
     by: str
@@ -148,8 +202,11 @@ class RunEnded(Event):
     """Nothing is left to do. `state`: SUCCEEDED, FAILED or CANCELED, as KFP names them."""
 
     kind = "run_ended"
+    version = 2
     state: str
     error: Mapping[str, Any] | None = None
+    outputs: Outputs = Outputs()
+    """What the pipeline puts out."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +222,7 @@ class Stored:
 KINDS: Mapping[str, type[Event]] = {
     kind.kind: kind
     for kind in (
-        RunStarted, AttemptStarted, AttemptFailed, TaskSucceeded, TaskCached, TaskSkipped,
+        RunStarted, AttemptStarted, GraphStarted, AttemptFailed, TaskSucceeded, TaskCached, TaskSkipped,
         CancelRequested, TaskCanceled, RunRetried, RunEnded,
     )
 }  # fmt: skip
@@ -190,17 +247,28 @@ def from_json(body: Mapping[str, Any]) -> Event:
     values = {f.name: body[f.name] for f in fields(kind) if f.name in body}
     if "outputs" in values:
         values["outputs"] = outputs_from_json(values["outputs"])
-    if "tasks" in values:
-        values["tasks"] = tuple(values["tasks"])
+    if "read" in values:
+        values["read"] = _read_from_json(values["read"])
+    if "children" in values:
+        values["children"] = tuple(Child(**child) for child in values["children"])
+    for name in ("tasks", "notes"):
+        if name in values:
+            values[name] = tuple(values[name])
     return kind(**values)
 
 
 def outputs_from_json(body: Mapping[str, Any]) -> Outputs:
-    """The outputs that `dataclasses.asdict` wrote."""
-    return Outputs(
-        parameters=dict(body.get("parameters", {})),
-        artifacts={key: ArtifactRef(**value) for key, value in body.get("artifacts", {}).items()},
-    )
+    """The outputs that `dataclasses.asdict` wrote; in version 1 an artifact was no list."""
+    artifacts = {
+        key: tuple(ArtifactRef(**ref) for ref in ([value] if isinstance(value, dict) else value))
+        for key, value in body.get("artifacts", {}).items()
+    }
+    return Outputs(dict(body.get("parameters", {})), artifacts)
+
+
+def _read_from_json(body: Mapping[str, Any]) -> Read:
+    listed = {key: tuple(ids) for key, ids in body.get("artifacts", {}).items()}
+    return Read(dict(body.get("parameters", {})), listed)
 
 
 @dataclass(frozen=True)

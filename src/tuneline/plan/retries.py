@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tuneline.plan.schedule import TaskState
+from tuneline.plan.nodes import Node
 from tuneline_ir import RetryPolicy
 
 LOST_LIMIT = 100
@@ -13,7 +13,7 @@ LOST_FREE = 10
 
 
 def after_failure(
-    policy: RetryPolicy, task: TaskState, error: Mapping[str, Any], now: float, *, lost: bool
+    policy: RetryPolicy, task: Node, error: Mapping[str, Any], now: float, *, lost: bool
 ) -> float | None:
     """When the task may be tried again after an attempt failed at `now`; None: it has failed.
 

@@ -1,17 +1,17 @@
 """Executions (one an attempt, or for a task taken from the cache) and the artifacts they read and make.
 
-Written in the transaction of the event that caused it. A cached task links the artifacts of the task it
-repeats.
+Written in the transaction of the event that caused it, from what the event says of inputs and outputs. A
+cached task links the artifacts of the task it repeats.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from tuneline.plan.events import ArtifactRef, Outputs, TaskCached
-from tuneline.record.schema import artifacts, executions, links, tasks
+from tuneline.plan.events import ArtifactRef, Outputs, Read, TaskCached
+from tuneline.record.schema import artifacts, executions, links
 
 CACHED_ATTEMPT = 0
 """The attempt number of an execution that did not run."""
@@ -22,16 +22,12 @@ def execution_id(run: str, task: str, attempt: int) -> str:
     return f"{run}/{task}/{attempt}"
 
 
-def start(db: Connection, run: str, task: str, attempt: int, at: float) -> None:
+def start(db: Connection, run: str, task: str, attempt: int, read: Read, at: float) -> None:
     """An attempt began: its execution, and links to what it reads."""
     mine = execution_id(run, task, attempt)
     if db.scalar(select(executions.c.id).where(executions.c.id == mine)) is None:
-        db.execute(
-            insert(executions).values(
-                id=mine, run=run, task=task, attempt=attempt, state="RUNNING", started_at=at, finished_at=None
-            )
-        )
-        _link_inputs(db, run, task, mine)
+        _execution(db, mine, run, task, attempt, "RUNNING", at)
+        _link_inputs(db, mine, read)
 
 
 def end(db: Connection, run: str, task: str, attempt: int, state: str, at: float) -> None:
@@ -44,78 +40,66 @@ def succeed(
     db: Connection, run: str, task: str, attempt: int, outputs: Outputs, cache_key: str | None, at: float
 ) -> None:
     """An attempt ended with `outputs`: artifact rows and output links."""
-    start(db, run, task, attempt, at)
+    start(db, run, task, attempt, Read(), at)
     mine = execution_id(run, task, attempt)
     values = {"state": "SUCCEEDED", "finished_at": at, "cache_key": cache_key, "outputs": asdict(outputs)}
     db.execute(update(executions).where(executions.c.id == mine).values(**values))
-    for key, ref in outputs.artifacts.items():
-        _link(db, mine, "output", key, _artifact(db, f"{mine}/{key}", run, task, ref, at))
+    _link_outputs(db, mine, run, task, outputs, at)
 
 
 def reuse(db: Connection, run: str, seq: int, event: TaskCached, at: float) -> None:
     """A task was taken from the cache: its execution points at the artifacts of the one it repeats."""
     mine = f"{run}/{event.task}/cached-{seq}"
-    values = {"id": mine, "run": run, "task": event.task, "attempt": CACHED_ATTEMPT, "state": "CACHED"}
-    db.execute(insert(executions).values(**values, started_at=at, finished_at=at))
-    _link_inputs(db, run, event.task, mine)
-    source = current_outputs(db, event.source_run, event.source_task)
-    for key, ref in event.outputs.artifacts.items():
-        found = source.get(key) or _artifact(db, f"{mine}/{key}", run, event.task, ref, at)
-        _link(db, mine, "output", key, found)
+    _execution(db, mine, run, event.task, CACHED_ATTEMPT, "CACHED", at)
+    db.execute(update(executions).where(executions.c.id == mine).values(finished_at=at))
+    _link_inputs(db, mine, event.read)
+    _link_outputs(db, mine, run, event.task, event.outputs, at)
 
 
-def current_outputs(db: Connection, run: str, task: str) -> dict[str, str]:
-    """Artifact ids by output key of the newest execution of a task that put something out."""
-    newest = (
-        select(executions.c.id)
-        .where(
-            executions.c.run == run,
-            executions.c.task == task,
-            executions.c.state.in_(("SUCCEEDED", "CACHED")),
+def named(execution: str, outputs: Outputs) -> Outputs:
+    """Outputs whose artifacts have their ids, also those of events that did not say them."""
+    artifacts = {
+        key: tuple(
+            ref if ref.id else replace(ref, id=f"{execution}/{_numbered(key, place)}")
+            for place, ref in enumerate(refs)
         )
-        .order_by(executions.c.finished_at.desc(), executions.c.attempt.desc())
-        .limit(1)
-    )
-    found = db.scalar(newest)
-    wanted = (links.c.execution == found, links.c.direction == "output")
-    return {row.key: row.artifact for row in db.execute(select(links.c.key, links.c.artifact).where(*wanted))}
+        for key, refs in outputs.artifacts.items()
+    }
+    return Outputs(outputs.parameters, artifacts)
 
 
-def reads(task: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Input key -> [producing task, its output key] of one task of an IR's `dag.tasks`."""
-    found = {}
-    for key, source in task.get("inputs", {}).get("artifacts", {}).items():
-        wanted = source.get("taskOutputArtifact")
-        if wanted:
-            found[key] = [wanted["producerTask"], wanted["outputArtifactKey"]]
-    return found
+def _execution(db: Connection, id: str, run: str, task: str, attempt: int, state: str, at: float) -> None:
+    values = {"id": id, "run": run, "task": task, "attempt": attempt, "state": state, "started_at": at}
+    db.execute(insert(executions).values(**values, finished_at=None))
 
 
-def _link_inputs(db: Connection, run: str, task: str, execution: str) -> None:
-    wanted = db.scalar(select(tasks.c.reads).where(tasks.c.run == run, tasks.c.name == task)) or {}
-    for key, (producer, output) in wanted.items():
-        artifact = current_outputs(db, run, producer).get(output)
-        if artifact is not None:
-            _link(db, execution, "input", key, artifact)
+def _link_inputs(db: Connection, execution: str, read: Read) -> None:
+    for key, ids in read.artifacts.items():
+        for place, artifact in enumerate(ids):
+            if db.scalar(select(artifacts.c.id).where(artifacts.c.id == artifact)) is not None:
+                _link(db, execution, "input", _numbered(key, place), artifact)
 
 
-def _artifact(db: Connection, id: str, run: str, task: str, ref: ArtifactRef, at: float) -> str:
-    if db.scalar(select(artifacts.c.id).where(artifacts.c.id == id)) is None:
-        db.execute(
-            insert(artifacts).values(
-                id=id,
-                run=run,
-                task=task,
-                name=ref.name,
-                type=ref.type,
-                uri=ref.uri,
-                digest=ref.digest,
-                size_bytes=ref.size_bytes,
-                metadata=dict(ref.metadata),
-                created_at=at,
-            )
-        )
-    return id
+def _link_outputs(db: Connection, execution: str, run: str, task: str, outputs: Outputs, at: float) -> None:
+    for key, refs in named(execution, outputs).artifacts.items():
+        for place, ref in enumerate(refs):
+            _link(db, execution, "output", _numbered(key, place), _artifact(db, run, task, ref, at))
+
+
+def _numbered(key: str, place: int) -> str:
+    """The key of a link: an artifact in a list has its place after the key."""
+    return f"{key}/{place}" if place else key
+
+
+def _artifact(db: Connection, run: str, task: str, ref: ArtifactRef, at: float) -> str:
+    if db.scalar(select(artifacts.c.id).where(artifacts.c.id == ref.id)) is None:
+        values: Mapping[str, Any] = {
+            "id": ref.id, "run": run, "task": task, "name": ref.name, "type": ref.type, "uri": ref.uri,
+            "digest": ref.digest, "size_bytes": ref.size_bytes, "metadata": dict(ref.metadata),
+            "created_at": at, "custom_path": ref.custom_path or None, "schema_version": ref.version,
+        }  # fmt: skip
+        db.execute(insert(artifacts).values(**values))
+    return ref.id
 
 
 def _link(db: Connection, execution: str, direction: str, key: str, artifact: str) -> None:

@@ -26,7 +26,25 @@ def m001_first(db: Connection) -> None:
             db.execute(text(statement))
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_first,)
+def m002_nested(db: Connection) -> None:
+    """Tasks in tasks; what runs put out; what tasks were given."""
+    for statement in (
+        "ALTER TABLE runs ADD COLUMN outputs TEXT",
+        "ALTER TABLE runs ADD COLUMN warnings TEXT",
+        "ALTER TABLE tasks DROP COLUMN reads",
+        "ALTER TABLE tasks ADD COLUMN parent TEXT",
+        "ALTER TABLE tasks ADD COLUMN kind TEXT",
+        "ALTER TABLE tasks ADD COLUMN iteration BIGINT",
+        "ALTER TABLE tasks ADD COLUMN display_name TEXT",
+        "ALTER TABLE tasks ADD COLUMN inputs TEXT",
+        "ALTER TABLE tasks ADD COLUMN notes TEXT",
+        "ALTER TABLE artifacts ADD COLUMN custom_path TEXT",
+        "ALTER TABLE artifacts ADD COLUMN schema_version TEXT",
+    ):
+        db.execute(text(statement))
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_first, m002_nested)
 
 
 def migrate(store: Store, clock: Clock) -> list[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.plan.events import (
     CacheHit,
+    Child,
     Event,
     Lease,
     LeaseLost,
@@ -23,11 +24,11 @@ from tuneline.plan.events import (
 )
 from tuneline.record import lineage, views
 from tuneline.record.changes import Changes
-from tuneline.record.schema import events, executions, pipelines, runs, series, tasks
+from tuneline.record.schema import artifacts, events, executions, pipelines, runs, series, tasks
 from tuneline.record.store import Store
 from tuneline.types import RunId, digest_json
 
-ACTIVE = ("PENDING", "RUNNING")
+ACTIVE = ("PENDING", "RUNNING", "CANCELING")
 """States of a run that has not ended."""
 
 
@@ -43,6 +44,9 @@ class NewRun:
     project_text: str = ""
     project_path: str = ""
     project_digest: str = ""
+    tasks: tuple[Child, ...] = ()
+    """Those of the pipeline itself; those in them come when they are opened."""
+    warnings: tuple[str, ...] = ()
 
 
 class Runs:
@@ -57,7 +61,6 @@ class Runs:
 
         Raises ConflictError if a run of the same project is active.
         """
-        root: Mapping[str, Any] = new.ir.get("root", {}).get("dag", {}).get("tasks", {})
         digest = digest_json(new.ir)
         with self._store.write() as db:
             _refuse_second(db, new.project)
@@ -78,21 +81,10 @@ class Runs:
                     created_at=at,
                     last_seq=0,
                     lease_token=0,
+                    warnings=list(new.warnings),
                 )
             )
-            rows = [
-                {
-                    "run": new.id,
-                    "name": name,
-                    "ordinal": place,
-                    "state": "PENDING",
-                    "attempts": 0,
-                    "cached": 0,
-                    "reason": "",
-                    "reads": lineage.reads(body),
-                }
-                for place, (name, body) in enumerate(root.items())
-            ]
+            rows = [views.new_task(new.id, None, child, place) for place, child in enumerate(new.tasks)]
             if rows:
                 db.execute(insert(tasks), rows)
 
@@ -175,14 +167,16 @@ class Runs:
     def find(self, key: str) -> CacheHit | None:
         """See Cache."""
         wanted = (
-            select(executions.c.run, executions.c.task, executions.c.outputs)
+            select(executions.c.id, executions.c.run, executions.c.task, executions.c.outputs)
             .where(executions.c.cache_key == key, executions.c.state == "SUCCEEDED")
             .order_by(executions.c.finished_at.desc())
             .limit(1)
         )
         with self._store.read() as db:
             row = db.execute(wanted).first()
-        return None if row is None else CacheHit(row.run, row.task, outputs_from_json(row.outputs))
+        if row is None:
+            return None
+        return CacheHit(row.run, row.task, lineage.named(row.id, outputs_from_json(row.outputs)))
 
     def points(
         self, run: RunId, task: str, after: int = 0, limit: int = 10_000
@@ -219,6 +213,15 @@ class Runs:
             return (
                 db.execute(select(tasks).where(tasks.c.run == run).order_by(tasks.c.ordinal)).mappings().all()
             )
+
+    def artifacts(self, ids: Iterable[str]) -> dict[str, RowMapping]:
+        """Rows of artifacts by id; ids that are not there are left out."""
+        wanted, found = sorted(set(ids)), {}
+        with self._store.read() as db:
+            for start in range(0, len(wanted), 500):
+                some = select(artifacts).where(artifacts.c.id.in_(wanted[start : start + 500]))
+                found.update({row["id"]: row for row in db.execute(some).mappings()})
+        return found
 
     def newest(self, limit: int, project: str | None = None) -> Sequence[RowMapping]:
         """Rows of runs, the newest first."""

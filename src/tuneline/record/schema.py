@@ -78,6 +78,8 @@ runs = Table(
     _text("state"), _json("error"),
     _time("created_at", null=False), _time("started_at"), _time("finished_at"),
     _count("last_seq"), _count("lease_token"),
+    _json("outputs"),  # what the pipeline puts out
+    _json("warnings"),  # texts: what its user should know although it runs
     Index("runs_by_ordinal", "ordinal", unique=True), Index("runs_by_project", "project", "ordinal"),
     Index("runs_by_state", "state", "ordinal"),
 )  # fmt: skip
@@ -95,7 +97,11 @@ tasks = Table(
     _count("attempts"), _time("started_at"), _time("finished_at"), Column("cached", Integer, nullable=False),
     _json("error"), _text("reason"), _json("outputs"), _json("progress"), _text("folder", null=True),
     Column("pid", BigInteger, nullable=True), _text("cache_key", null=True), _time("retry_at"),
-    _json("reads"),  # {input key: [producing task, its output key]}
+    _text("parent", null=True),  # the path of the graph it stands in; NULL: the pipeline itself
+    _text("kind", null=True),  # task, importer, dag, loop, iteration
+    Column("iteration", BigInteger, nullable=True), _text("display_name", null=True),
+    _json("inputs"),  # {"parameters": {key: value, secrets masked}, "artifacts": {key: [artifact id]}}
+    _json("notes"),  # texts: what this machine does otherwise than the pipeline asks for
     PrimaryKeyConstraint("run", "name"),
 )  # fmt: skip
 
@@ -117,8 +123,9 @@ artifacts = Table(
     "artifacts", tables,
     Column("id", Text, primary_key=True), Column("run", Text, ForeignKey("runs.id"), nullable=False),
     _text("task"), _text("name"), _text("type"), _text("uri"), _text("digest"), _count("size_bytes"),
-    _json("metadata"), _time("created_at", null=False), Index("artifacts_by_digest", "digest"),
-    Index("artifacts_by_task", "run", "task"),
+    _json("metadata"), _time("created_at", null=False), _text("custom_path", null=True),
+    _text("schema_version", null=True),
+    Index("artifacts_by_digest", "digest"), Index("artifacts_by_task", "run", "task"),
 )  # fmt: skip
 
 links = Table(

@@ -7,11 +7,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
 
 from tuneline.plan import events as e
 from tuneline.record import lineage
 from tuneline.record.schema import runs, tasks
+
+_ANEW: dict[str, Any] = {
+    "state": "PENDING", "started_at": None, "finished_at": None, "cached": 0, "error": None, "reason": "",
+    "outputs": None, "progress": None, "pid": None, "cache_key": None, "retry_at": None, "inputs": None,
+    "notes": None,
+}  # fmt: skip
+"""A task nothing happened to; its attempts still count."""
 
 
 def apply(db: Connection, stored: e.Stored) -> None:
@@ -19,6 +26,15 @@ def apply(db: Connection, stored: e.Stored) -> None:
     handler = _HANDLERS.get(type(stored.event))
     if handler is not None:
         handler(db, stored, stored.event)
+
+
+def new_task(
+    run: str, parent: str | None, child: e.Child, ordinal: int, iteration: int | None = None
+) -> dict[str, Any]:
+    """The row of a task nothing happened to."""
+    where = {"run": run, "name": child.path, "parent": parent, "ordinal": ordinal, "iteration": iteration}
+    what = {"kind": child.kind, "display_name": child.title, "attempts": 0, "folder": None}
+    return {**_ANEW, **where, **what}
 
 
 def _run(db: Connection, stored: e.Stored, **values: Any) -> None:
@@ -48,10 +64,43 @@ def _attempt_started(db: Connection, stored: e.Stored, event: e.AttemptStarted) 
         cache_key=event.cache_key,
         retry_at=None,
         finished_at=None,
+        inputs=asdict(event.read),
+        notes=list(event.notes),
     )
-    first = (tasks.c.run == stored.run, tasks.c.name == event.task, tasks.c.started_at.is_(None))
+    _began(db, stored, event.task)
+    lineage.start(db, stored.run, event.task, event.attempt, event.read, stored.at)
+
+
+def _began(db: Connection, stored: e.Stored, name: str) -> None:
+    first = (tasks.c.run == stored.run, tasks.c.name == name, tasks.c.started_at.is_(None))
     db.execute(update(tasks).where(*first).values(started_at=stored.at))
-    lineage.start(db, stored.run, event.task, event.attempt, stored.at)
+
+
+def _graph_started(db: Connection, stored: e.Stored, event: e.GraphStarted) -> None:
+    _task(
+        db,
+        stored,
+        event.task,
+        state="RUNNING",
+        attempts=event.attempt,
+        retry_at=None,
+        finished_at=None,
+        inputs=asdict(event.read),
+    )
+    _began(db, stored, event.task)
+    db.execute(delete(tasks).where(tasks.c.run == stored.run, _below(event.task)))
+    last = db.scalar(select(func.max(tasks.c.ordinal)).where(tasks.c.run == stored.run)) or 0
+    rows = [
+        new_task(stored.run, event.task, child, last + 1 + place, place if event.iterations else None)
+        for place, child in enumerate(event.children)
+    ]
+    if rows:
+        db.execute(insert(tasks), rows)
+
+
+def _below(path: str) -> ColumnElement[bool]:
+    """Tasks somewhere in the graph `path`."""
+    return func.substr(tasks.c.name, 1, len(path) + 1) == path + "/"
 
 
 def _attempt_failed(db: Connection, stored: e.Stored, event: e.AttemptFailed) -> None:
@@ -82,7 +131,14 @@ def _task_succeeded(db: Connection, stored: e.Stored, event: e.TaskSucceeded) ->
         error=None,
         retry_at=None,
     )
-    lineage.succeed(db, stored.run, event.task, event.attempt, event.outputs, event.cache_key, stored.at)
+    _lineage_of_success(db, stored, event)
+
+
+def _lineage_of_success(db: Connection, stored: e.Stored, event: e.TaskSucceeded) -> None:
+    """A graph is no execution: what is in it has its own."""
+    mine = (tasks.c.run == stored.run, tasks.c.name == event.task)
+    if db.scalar(select(tasks.c.folder).where(*mine)) is not None:
+        lineage.succeed(db, stored.run, event.task, event.attempt, event.outputs, event.cache_key, stored.at)
 
 
 def _task_cached(db: Connection, stored: e.Stored, event: e.TaskCached) -> None:
@@ -100,6 +156,7 @@ def _task_cached(db: Connection, stored: e.Stored, event: e.TaskCached) -> None:
         retry_at=None,
         reason=f"the same as task {event.source_task} of run {event.source_run}",
     )
+    _task(db, stored, event.task, inputs=asdict(event.read))
     lineage.reuse(db, stored.run, stored.seq, event, stored.at)
 
 
@@ -113,42 +170,37 @@ def _task_canceled(db: Connection, stored: e.Stored, event: e.TaskCanceled) -> N
 
 
 def _run_retried(db: Connection, stored: e.Stored, event: e.RunRetried) -> None:
-    _run(db, stored, state="RUNNING", finished_at=None, error=None)
-    for name in event.tasks:
-        _task(
-            db,
-            stored,
-            name,
-            state="PENDING",
-            started_at=None,
-            finished_at=None,
-            cached=0,
-            error=None,
-            reason="",
-            outputs=None,
-            progress=None,
-            pid=None,
-            cache_key=None,
-            retry_at=None,
-        )
+    _run(db, stored, state="RUNNING", finished_at=None, error=None, outputs=None)
+    for path in event.tasks:
+        _task(db, stored, path, **_ANEW)
+        db.execute(delete(tasks).where(tasks.c.run == stored.run, _below(path)))
+        around = [path[:place] for place, letter in enumerate(path) if letter == "/"]
+        if around:
+            graphs = (tasks.c.run == stored.run, tasks.c.name.in_(around))
+            db.execute(update(tasks).where(*graphs).values(state="RUNNING", finished_at=None, error=None))
+
+
+def _cancel_requested(db: Connection, stored: e.Stored, event: e.CancelRequested) -> None:
+    _run(db, stored, state="CANCELING")
 
 
 def _run_ended(db: Connection, stored: e.Stored, event: e.RunEnded) -> None:
-    _run(
-        db, stored, state=event.state, finished_at=stored.at, error=dict(event.error) if event.error else None
-    )
+    error = dict(event.error) if event.error else None
+    _run(db, stored, state=event.state, finished_at=stored.at, error=error, outputs=asdict(event.outputs))
     if event.state == "CANCELED":
-        left = (tasks.c.run == stored.run, tasks.c.state == "PENDING")
+        left = (tasks.c.run == stored.run, or_(tasks.c.state == "PENDING", tasks.c.state == "RUNNING"))
         db.execute(update(tasks).where(*left).values(state="CANCELED", finished_at=stored.at, retry_at=None))
 
 
 _HANDLERS: dict[type[e.Event], Callable[[Connection, e.Stored, Any], None]] = {
     e.RunStarted: _run_started,
     e.AttemptStarted: _attempt_started,
+    e.GraphStarted: _graph_started,
     e.AttemptFailed: _attempt_failed,
     e.TaskSucceeded: _task_succeeded,
     e.TaskCached: _task_cached,
     e.TaskSkipped: _task_skipped,
+    e.CancelRequested: _cancel_requested,
     e.TaskCanceled: _task_canceled,
     e.RunRetried: _run_retried,
     e.RunEnded: _run_ended,

@@ -65,9 +65,9 @@ class Step:
         """Add metadata to an output artifact."""
         self._metadata_out.setdefault(output, {}).update(metadata)
 
-    def point_to(self, output: str, path: Path) -> None:
+    def point_to(self, output: str, place: Path | str) -> None:
         """Put out an artifact that already exists elsewhere, instead of writing `outputs[output]`."""
-        self._uris_out[output] = str(path)
+        self._uris_out[output] = str(place)
 
     def progress(self, done: int, total: int | None, unit: str, **numbers: float) -> None:
         """Say how far it is. `numbers` (loss, tokens_per_s, learning_rate, ...) become points of curves."""
@@ -89,7 +89,7 @@ class Step:
         artifacts = {}
         for key, path in self.outputs.items():
             uri = self._uris_out.get(key, str(path))
-            if not Path(uri).exists():
+            if "://" not in uri and not Path(uri).exists():
                 raise InternalError(f"The step ended without its output `{key}` ({uri}).")
             artifacts[key] = {
                 "artifacts": [{"name": key, "uri": uri, "metadata": self._metadata_out.get(key, {})}]

@@ -1,0 +1,119 @@
+"""A job: one task of one run whose needs are met, with all that an attempt of it needs.
+
+What it is given is found by `plan.inputs`; here it meets its executor and its image. An importer is a job of
+our own image: the step `importer`, which is given what the importer says instead of the component's inputs.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuneline.execute.images import Image, Images
+from tuneline.plan.cache import cache_key
+from tuneline.plan.compile import IMAGE
+from tuneline.plan.decisions import read
+from tuneline.plan.events import ArtifactRef, Artifacts, Read
+from tuneline.plan.inputs import given
+from tuneline.plan.nodes import Given
+from tuneline.plan.schedule import RunState
+from tuneline.plan.secrets import Masker
+from tuneline_ir import Component, Constant, Container, Importer, Task, resolve
+
+_IMPORTING = Container(IMAGE, ("tuneline", "step", "importer"), ("--executor-input", "{{$}}"))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task of one run."""
+
+    run: str
+    path: str
+    task: Task
+    component: Component
+    container: Container
+    image: Image
+    parameters: Mapping[str, Any]
+    inputs: Artifacts
+    names: Mapping[str, str]
+    """Pipeline-level placeholders."""
+    folder: Path
+    """The task's: `runs/<run>/<path>`."""
+    pipeline: str
+    read: Read
+    """Its inputs as they are recorded."""
+    cached: bool = False
+    importer: Importer | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def key(self) -> str | None:
+        """The cache key; None if the task is not cached."""
+        if not self.cached:
+            return None
+        digests = {name: [_content(ref) for ref in refs] for name, refs in self.inputs.items()}
+        image = self.image.digest(self.container)
+        return cache_key(
+            self.task, self.component, self.container, self.parameters, digests, image, self.pipeline
+        )
+
+
+def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, masker: Masker) -> Job:
+    """The job of a task whose needs are met. folder: the run's.
+
+    Raises: ValueError if an input does not fit, or its image is not to be had.
+    """
+    node, context = state.tasks[path], state.context
+    found, names = given(context, state.tasks, node), context.names_of(node)
+    executor = context.pipeline.executors[node.component.executor]
+    importer = executor if isinstance(executor, Importer) else None
+    container = executor if isinstance(executor, Container) else _IMPORTING
+    parameters = _importing(importer, found, names) if importer else found.parameters
+    name = resolve(container.image, {"inputs": {"parameterValues": dict(found.parameters)}}, names)
+    image = images.get(name)
+    if image is None:
+        raise ValueError(f"there is no image `{name}` on this machine")
+    return Job(
+        run=run,
+        path=path,
+        task=node.task,
+        component=node.component,
+        container=container,
+        image=image,
+        parameters=parameters,
+        inputs=found.artifacts,
+        names=names,
+        folder=folder / path,
+        pipeline=context.pipeline.name,
+        read=read(found, masker),
+        cached=not importer.reimport if importer else node.task.cached and not node.uncached,
+        importer=importer,
+    )
+
+
+def _importing(importer: Importer, found: Given, names: Mapping[str, str]) -> dict[str, Any]:
+    """What the step `importer` is given."""
+    texts = {"inputs": {"parameterValues": dict(found.parameters), "artifacts": {}}}
+    uri = importer.uri.value if isinstance(importer.uri, Constant) else found.parameters[importer.uri.name]
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            return resolve(value, texts, names)
+        if isinstance(value, Mapping):
+            return {filled(key): filled(inner) for key, inner in value.items()}
+        return [filled(inner) for inner in value] if isinstance(value, list) else value
+
+    return {
+        "uri": filled(uri),
+        "type": importer.type,
+        "metadata": filled(importer.metadata),
+        "to_workspace": importer.to_workspace,
+    }
+
+
+def _content(ref: ArtifactRef) -> str:
+    """What of an artifact a task can see: its content, and its metadata if it has any."""
+    if not ref.metadata:
+        return ref.digest
+    return f"{ref.digest} {json.dumps(ref.metadata, sort_keys=True)}"

@@ -1,0 +1,87 @@
+"""A run as it was submitted: what the runner needs to begin it, or to go on with it after a restart.
+
+Secrets among its parameters are in `secrets.json` of the run's folder, which only the user may read; the
+parameters that come from the record have `***` in their place.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tuneline.plan.nodes import Status
+from tuneline.types import RunId
+from tuneline_ir import Pipeline
+
+SECRETS = "secrets.json"
+
+_SUCCEEDED_SINCE = (2, 17)
+"""Backends told a final status COMPLETE where SDKs from 2.17 on document SUCCEEDED."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A run to execute."""
+
+    run: RunId
+    ir: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    created_at: float
+    """Unix seconds."""
+    title: str = ""
+    """Its display name; empty: the pipeline's name and the run's id."""
+    scheduled_at: float | None = None
+    """The tick of a schedule that it was started for, Unix seconds."""
+    root: str = ""
+    """Where its artifacts go; empty: the folder of the run."""
+
+
+def write_secrets(folder: Path, secrets: Mapping[str, Any]) -> None:
+    """Keep a run's secrets in its folder. Raises: OSError."""
+    if not secrets:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f"{SECRETS}.tmp"
+    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(dict(secrets), file)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(folder / SECRETS)
+
+
+def read_secrets(folder: Path) -> dict[str, Any]:
+    """The secrets of a run; none if it has none."""
+    try:
+        found = json.loads((folder / SECRETS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return dict(found)
+
+
+def names_of(new: Submitted, pipeline: Pipeline, folder: Path) -> dict[str, str]:
+    """Values of pipeline-level placeholders."""
+    created = _utc(new.created_at)
+    return {
+        "pipeline_job_name": new.title or f"{pipeline.name}-{new.run}",
+        "pipeline_job_resource_name": f"{pipeline.name}-{new.run}",
+        "pipeline_job_uuid": new.run,
+        "pipeline_root": new.root or str(folder),
+        "pipeline_job_create_time_utc": created,
+        "pipeline_job_schedule_time_utc": created if new.scheduled_at is None else _utc(new.scheduled_at),
+        "workspace_path": str(folder / "workspace"),
+    }
+
+
+def final_states(pipeline: Pipeline) -> dict[Status, str]:
+    """How a final status names success: as the backends of its SDK's time did."""
+    version = pipeline.sdk_version.removeprefix("kfp-").split(".")
+    numbers = tuple(int(part) for part in version[:2] if part.isdigit())
+    old = len(numbers) == 2 and numbers < _SUCCEEDED_SINCE
+    return {Status.SUCCEEDED: "COMPLETE"} if old else {}
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
