@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +367,30 @@ def test_an_importer_names_what_exists_and_is_asked_again_only_if_it_says_so(
     shutil.move(data, tmp_path / "gone.csv")
     ended = run(runner, log, ir(True), id="r4")
     assert (ended.state, str(data) in (ended.error or {})["message"]) == ("FAILED", True)
+
+
+def test_a_retry_with_a_changed_component_runs_it_and_what_reads_it_again_and_nothing_else(
+    runner: Runner, log: EventLog
+) -> None:
+    def ir(word: str) -> dict[str, Any]:
+        say = container(f"printf {word} >{Y}", out={"y": STRING})
+        return build(
+            {
+                "first": task("echo", given={"x": "1"}),
+                "say": task("say"),
+                "reads": task("echo", given={"x": ("say", "y")}),
+                "also": task("echo", ("say",), given={"x": ("first", "y")}),
+                "fails": task("fails", ("reads",)),
+            },
+            {"echo": ECHO, "say": say, "fails": container("exit 1" if word == "one" else "true")},
+        )
+
+    assert run(runner, log, ir("one")).state == "FAILED"
+    changed = replace(submitted("r2", ir("two")), retries=RunId("r1"), retries_ir=ir("one"))
+    runner.start(changed, log.lease("r2"))
+    assert runner.wait(20)
+    assert log.of("r2")[-1] == RunEnded("SUCCEEDED")
+    kept = [(event.task, event.source_run) for event in log.of("r2") if isinstance(event, TaskCached)]
+    assert sorted(kept) == [("also", "r1"), ("first", "r1")]
+    again = [event.task for event in log.of("r2") if isinstance(event, AttemptStarted)]
+    assert again == ["say", "reads", "fails"]

@@ -19,7 +19,7 @@ from tuneline.actions.pipelines import SECRET_WARNING, new_run_id, project_name,
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
 from tuneline.errors import ConflictError, NotFoundError, TunelineError
-from tuneline.execute.submitted import Submitted, write_secrets
+from tuneline.execute.submitted import Submitted, read_secrets, write_secrets
 from tuneline.plan.events import RunEnded
 from tuneline.plan.nodes import Context
 from tuneline.plan.parameters import root_values
@@ -98,8 +98,16 @@ class Platform:
         return self.run(new.id)
 
     def _submitted(self, run: RunId) -> Submitted:
-        row = self.record.runs.get(run)
-        return Submitted(run, self.record.runs.ir(run), row["parameters"] or {}, row["created_at"])
+        row, ir = self.record.runs.get(run), self.record.runs.ir(run)
+        before = None if row["retries"] is None else RunId(row["retries"])
+        return Submitted(
+            run,
+            ir,
+            row["parameters"] or {},
+            row["created_at"],
+            retries=before,
+            retries_ir={} if before is None else self.record.runs.ir(before),
+        )
 
     def adopt(self) -> list[str]:
         """Go on with every run that an earlier server left unfinished; their ids. Called once, at start."""
@@ -125,12 +133,15 @@ class Platform:
         self._runner.cancel(RunId(id), by or self.server.user)
         return self.run(id)
 
-    def retry(self, id: str, by: str = "") -> Json:
+    def retry(self, id: str, by: str = "", ir: Mapping[str, Any] | None = None) -> Json:
         """Let an ended run go on from what failed; the run.
 
+        With `ir`, a changed pipeline, that is a new run, which takes over what is unchanged.
         Raises: NotFoundError; ConflictError if it succeeded, has not ended, or its project has another run.
         """
         row = self.record.runs.get(RunId(id))
+        if ir is not None:
+            return self._retry_changed(row, ir)
         if row["state"] in ACTIVE or row["state"] == "SUCCEEDED":
             hint = "Only a failed or canceled run can be retried; `tuneline run PROJECT` starts a new one."
             raise ConflictError(f"Run {id} is {row['state']}.", hint=hint)
@@ -141,6 +152,16 @@ class Platform:
             self.record.runs.append(lease, [RunEnded(row["state"], error.to_json())], self._clock())
             raise
         return self.run(id)
+
+    def _retry_changed(self, row: views.Row, ir: Mapping[str, Any]) -> Json:
+        if row["state"] in ACTIVE:
+            raise ConflictError(f"Run {row['id']} has not ended.", hint="Wait for it, or cancel it first.")
+        run, kept = new_run_id(self._clock()), ("project", "project_text", "project_path", "project_digest")
+        secrets = read_secrets(self.server.home / "runs" / row["id"])
+        values = {name: row[name] for name in kept}
+        parameters = {**(row["parameters"] or {}), **secrets}
+        name = f"{row['project'] or project_name(ir, {})}-{run}"
+        return self.start(NewRun(run, name, ir=ir, parameters=parameters, retries=row["id"], **values))
 
     def runs(self, limit: int = 50, project: str | None = None) -> list[Json]:
         """Runs without their tasks, the newest first."""

@@ -6,6 +6,7 @@ storing fails, nothing was done: the events wait in `unsent` and are stored firs
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tuneline.plan.events import (
     EventSource,
     Lease,
     LeaseLost,
+    Outputs,
     RunRetried,
     RunStarted,
     TaskCached,
@@ -34,9 +36,10 @@ from tuneline.plan.events import (
 from tuneline.plan.nodes import Context
 from tuneline.plan.parameters import root_values
 from tuneline.plan.retries import after_failure
+from tuneline.plan.reuse import Earlier, definitions, earlier
 from tuneline.plan.schedule import RunState
 from tuneline.plan.secrets import Masker
-from tuneline.types import RunId
+from tuneline.types import Digest, RunId
 from tuneline_ir import IRError, parse
 
 _log = logging.getLogger(__name__)
@@ -60,6 +63,10 @@ class ActiveRun:
         self.unsent: list[Event] = []
         self.not_before = 0.0
         """Nothing is stored or started before: the record did not work."""
+        self.earlier: dict[str, Earlier] = {}
+        """What the run that this one retries has done, by path."""
+        self.definitions: dict[str, Digest] = {}
+        self.retries = RunId("")
         self.adopted = False
         """Whether attempts of an earlier runner were taken up."""
 
@@ -79,7 +86,22 @@ class ActiveRun:
         self = cls(new.run, context, lease, folder, secrets)
         for stored in source.events(new.run):
             self.state.apply(stored.event)
+        if new.retries is not None:
+            self._take_over(new, source)
         return self
+
+    def _take_over(self, new: Submitted, source: EventSource) -> None:
+        """Learn what the run that this one retries with a changed pipeline has done."""
+        assert new.retries is not None
+        try:
+            pipeline = parse(new.retries_ir)
+        except IRError:  # by an earlier version, which read less
+            return
+        events = [stored.event for stored in source.events(new.retries)]
+        context = replace(self.state.context, pipeline=pipeline)
+        self.definitions = definitions(new.ir)
+        self.earlier = earlier(context, new.retries_ir, events)
+        self.retries = new.retries
 
     def opening(self) -> list[Event]:
         """What is to be stored first."""
@@ -211,13 +233,23 @@ class ActiveRun:
             key = job.key
         except Exception as error:  # a run must end, whatever is wrong with one task
             return self._broken(name, number, error)
-        hit = _hit(job, key, cache)  # if the record does not work, that is no failure of the task
+        hit = self._unchanged(job) or _hit(
+            job, key, cache
+        )  # if the record does not work, that is no failure of the task
         if hit is not None:
             return hit
         try:
             return begin(job, number, key, env)
         except Exception as error:
             return self._broken(name, number, error)
+
+    def _unchanged(self, job: Job) -> TaskCached | None:
+        """What is taken over from the run that this one retries."""
+        found = self.earlier.get(job.path)
+        same = found is not None and found.definition == self.definitions.get(job.component.name)
+        if found is None or not same or found.read != job.read or not _still_there(found.outputs, job.path):
+            return None
+        return TaskCached(job.path, found.outputs, found.cache_key, self.retries, job.path, job.read)
 
     def _broken(self, name: str, number: int, error: Exception) -> AttemptFailed:
         if isinstance(error, TunelineError):
@@ -234,14 +266,18 @@ def _hit(job: Job, key: str | None, cache: Cache) -> TaskCached | None:
     found = cache.find(key) if key is not None else None
     if found is None or key is None:
         return None
-    for ref in (ref for refs in found.outputs.artifacts.values() for ref in refs):
+    if not _still_there(found.outputs, job.path):
+        return None
+    return TaskCached(job.path, found.outputs, key, found.run, found.task, job.read)
+
+
+def _still_there(outputs: Outputs, task: str) -> bool:
+    for ref in (ref for refs in outputs.artifacts.values() for ref in refs):
         here = Path(ref.custom_path or ref.uri)
         if ref.digest != MISSING and "://" not in ref.uri and size_of(here) != ref.size_bytes:
-            _log.warning(
-                "Task %s runs again: %s, which it had put out, is gone or was changed.", job.path, here
-            )
-            return None
-    return TaskCached(job.path, found.outputs, key, found.run, found.task, job.read)
+            _log.warning("Task %s runs again: %s, which it had put out, is gone or was changed.", task, here)
+            return False
+    return True
 
 
 def _forget(begun: Sequence[Attempt]) -> None:

@@ -7,7 +7,7 @@ parameters that come from the record have `***` in their place.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ class Submitted:
     """The tick of a schedule that it was started for, Unix seconds."""
     root: str = ""
     """Where its artifacts go; empty: the folder of the run."""
+    retries: RunId | None = None
+    """The run it goes on from with a changed pipeline: what is unchanged there is taken over."""
+    retries_ir: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_secrets(folder: Path, secrets: Mapping[str, Any]) -> None:

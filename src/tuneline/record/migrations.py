@@ -31,6 +31,7 @@ def m002_nested(db: Connection) -> None:
     for statement in (
         "ALTER TABLE runs ADD COLUMN outputs TEXT",
         "ALTER TABLE runs ADD COLUMN warnings TEXT",
+        "ALTER TABLE runs ADD COLUMN retries TEXT",
         "ALTER TABLE tasks DROP COLUMN reads",
         "ALTER TABLE tasks ADD COLUMN parent TEXT",
         "ALTER TABLE tasks ADD COLUMN kind TEXT",

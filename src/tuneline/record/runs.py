@@ -47,6 +47,8 @@ class NewRun:
     tasks: tuple[Child, ...] = ()
     """Those of the pipeline itself; those in them come when they are opened."""
     warnings: tuple[str, ...] = ()
+    retries: str | None = None
+    """The run it goes on from with a changed pipeline."""
 
 
 class Runs:
@@ -82,6 +84,7 @@ class Runs:
                     last_seq=0,
                     lease_token=0,
                     warnings=list(new.warnings),
+                    retries=new.retries,
                 )
             )
             rows = [views.new_task(new.id, None, child, place) for place, child in enumerate(new.tasks)]

@@ -80,6 +80,7 @@ runs = Table(
     _count("last_seq"), _count("lease_token"),
     _json("outputs"),  # what the pipeline puts out
     _json("warnings"),  # texts: what its user should know although it runs
+    _text("retries", null=True),  # the run it goes on from with a changed pipeline
     Index("runs_by_ordinal", "ordinal", unique=True), Index("runs_by_project", "project", "ordinal"),
     Index("runs_by_state", "state", "ordinal"),
 )  # fmt: skip

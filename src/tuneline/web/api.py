@@ -40,6 +40,12 @@ class SubmitBody(Strict):
     project: ProjectBody = Field(default_factory=ProjectBody)
 
 
+class RetryBody(Strict):
+    """POST /api/v1/runs/{id}:retry; it may have none."""
+
+    pipeline_spec: Json | None = None
+
+
 class ProposeBody(BaseModel):
     """POST /api/v1/releases:propose."""
 
@@ -118,9 +124,9 @@ def _run_routes(router: APIRouter, platform: Platform) -> None:
         return platform.cancel(id)
 
     @router.post("/api/v1/runs/{id}:retry")
-    def retry(id: str) -> Json:
-        """Let an ended run go on from what failed."""
-        return platform.retry(id)
+    def retry(id: str, body: RetryBody | None = None) -> Json:
+        """Let an ended run go on from what failed; with a changed pipeline as a new run."""
+        return platform.retry(id, ir=body.pipeline_spec if body else None)
 
     @router.get("/api/v1/runs/{id}")
     def run(id: str) -> Json:
