@@ -88,10 +88,11 @@ def _graph_started(db: Connection, stored: e.Stored, event: e.GraphStarted) -> N
         inputs=asdict(event.read),
     )
     _began(db, stored, event.task)
-    db.execute(delete(tasks).where(tasks.c.run == stored.run, _below(event.task)))
-    last = db.scalar(select(func.max(tasks.c.ordinal)).where(tasks.c.run == stored.run)) or 0
+    if event.attempt > 1:  # the first one has nothing to forget, and looking for it is a scan of the run
+        db.execute(delete(tasks).where(tasks.c.run == stored.run, _below(event.task)))
+    first = stored.seq << 24  # after all that came before, without asking what that was
     rows = [
-        new_task(stored.run, event.task, child, last + 1 + place, place if event.iterations else None)
+        new_task(stored.run, event.task, child, first + place, place if event.iterations else None)
         for place, child in enumerate(event.children)
     ]
     if rows:
