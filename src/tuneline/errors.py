@@ -9,6 +9,9 @@
         SettingError              an environment variable or option
         NotFoundError             a name or id that is not there
         ConflictError             it cannot be now: a port, a lease, a run under way
+          AlreadyExistsError        the name is taken
+        PreconditionError         it cannot be before something else is done
+        TooLargeError             more bytes than are taken
         MissingPartError          an optional package or program is not installed
       TransientError            the world's fault; the same thing may work in a moment
         NetworkError              a download or a server that did not answer
@@ -109,6 +112,24 @@ class ConflictError(UserError):
     """It cannot be done now, because of something else that is there."""
 
     code, http_status = "conflict", 409
+
+
+class AlreadyExistsError(ConflictError):
+    """There is one of that name."""
+
+    code = "already_exists"
+
+
+class PreconditionError(UserError):
+    """Something else must be done first."""
+
+    code, http_status = "precondition", 400
+
+
+class TooLargeError(UserError):
+    """More bytes than are taken."""
+
+    code, http_status = "too_large", 413
 
 
 class MissingPartError(UserError):

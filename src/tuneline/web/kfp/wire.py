@@ -1,0 +1,66 @@
+"""Values as Kubeflow Pipelines' JSON has them: times, 64-bit numbers, states, and numbers that JSON lacks.
+
+Answers hold only what strict JSON readers take. A number that JSON has no word for becomes the text that
+protobuf's JSON mapping gives it: `"Infinity"`, `"-Infinity"`, `"NaN"`. The record keeps the number itself.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tuneline.plan.listing_values import moment
+
+STATES = ("PENDING", "RUNNING", "SUCCEEDED", "SKIPPED", "FAILED", "CANCELING", "CANCELED", "PAUSED")
+"""KFP's RuntimeState. Ours are the same words, and CACHED, which is a way to succeed."""
+
+Json = dict[str, Any]
+
+
+def timestamp(at: float | None) -> str | None:
+    """Unix seconds as RFC 3339 in UTC: whole seconds where they are whole, else to the millisecond."""
+    if at is None:
+        return None
+    found = datetime.fromtimestamp(math.floor(at * 1000 + 1e-3) / 1000, UTC)
+    part = "milliseconds" if found.microsecond else "seconds"
+    return found.isoformat(timespec=part).replace("+00:00", "Z")
+
+
+def seconds(text: str) -> float:
+    """Unix seconds of an RFC 3339 time. Raises: UserError."""
+    return moment(text).timestamp()
+
+
+def runtime_state(state: str) -> str:
+    """A task's or run's state as KFP names it."""
+    return "SUCCEEDED" if state == "CACHED" else state if state in STATES else "RUNTIME_STATE_UNSPECIFIED"
+
+
+def int64(number: int) -> str:
+    """Protobuf's JSON writes 64-bit numbers as text."""
+    return str(number)
+
+
+def present(body: Mapping[str, Any]) -> Json:
+    """`body` without what protobuf's JSON leaves out: null, empty text, 0, false, empty lists and objects."""
+    return {key: value for key, value in body.items() if value}
+
+
+def dumps(body: Any) -> str:
+    """JSON text that strict readers take."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        return json.dumps(strict(body), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def strict(value: Any) -> Any:
+    """The value with each number that JSON lacks as its text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: strict(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(part) for part in value]
+    return value
