@@ -14,23 +14,24 @@ from dataclasses import replace
 from typing import Any
 
 from tuneline.actions import views
+from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
-from tuneline.actions.pipelines import SECRET_WARNING, new_run_id, project_name, readable
+from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
+from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, NotFoundError, TunelineError
-from tuneline.execute.submitted import Submitted, read_secrets, write_secrets
+from tuneline.execute.submitted import read_secrets
 from tuneline.plan.events import RunEnded
-from tuneline.plan.nodes import Context
-from tuneline.plan.parameters import root_values
-from tuneline.plan.schedule import RunState, children_of
-from tuneline.plan.secrets import split
 from tuneline.plan.versions import data_definition
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.types import Clock, RunId
 
 LOG = logging.getLogger("tuneline.actions")
+
+KFP_VERSION = "2.17.0"
+"""The version of Kubeflow Pipelines whose API this server speaks."""
 
 Json = dict[str, Any]
 """An object of the API."""
@@ -53,6 +54,9 @@ class Platform:
         self._shutdown = shutdown
         self._clock = clock
         self._closing = threading.Event()
+        self._starter = Starter(record, runner, server.home, clock)
+        self.kfp = Kfp(record, runner, self._starter, server.home, lambda: self.server.user, clock)
+        """Experiments, uploaded pipelines, and runs as Kubeflow Pipelines has them."""
 
     # Runs
 
@@ -82,32 +86,8 @@ class Platform:
 
         Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
         """
-        pipeline = readable(new.ir)
-        root_values(pipeline, new.parameters)
-        masked, secrets = split(new.parameters)
-        tasks = children_of(Context(pipeline, {}), RunState.new(Context(pipeline, {})).root)
-        warnings = (*new.warnings, *(SECRET_WARNING.format(name=name) for name in secrets))
-        new = replace(new, parameters=masked, tasks=tasks, warnings=warnings)
-        self.record.runs.create(new, self._clock())
-        try:
-            write_secrets(self.server.home / "runs" / new.id, secrets)
-            self._runner.start(self._submitted(new.id), self.record.runs.lease(new.id))
-        except (TunelineError, OSError):
-            self.record.runs.discard(new.id)  # nothing of it ran
-            raise
+        self._starter.start(new)
         return self.run(new.id)
-
-    def _submitted(self, run: RunId) -> Submitted:
-        row, ir = self.record.runs.get(run), self.record.runs.ir(run)
-        before = None if row["retries"] is None else RunId(row["retries"])
-        return Submitted(
-            run,
-            ir,
-            row["parameters"] or {},
-            row["created_at"],
-            retries=before,
-            retries_ir={} if before is None else self.record.runs.ir(before),
-        )
 
     def adopt(self) -> list[str]:
         """Go on with every run that an earlier server left unfinished; their ids. Called once, at start."""
@@ -119,10 +99,11 @@ class Platform:
                 self.record.runs.append(lease, [events[-1].event], events[-1].at)
                 continue
             try:
-                self._runner.start(self._submitted(run), lease)
+                self._runner.start(self._starter.submitted(run), lease)
             except TunelineError as error:  # it must not keep the others, or the server, down
                 LOG.error("run %s cannot go on: %s", run, error.message)
                 self.record.runs.append(lease, [RunEnded("FAILED", error.to_json())], self._clock())
+        self.kfp.runs.sweep()
         return list(left)
 
     def cancel(self, id: str, by: str = "") -> Json:
@@ -145,12 +126,7 @@ class Platform:
         if row["state"] in ACTIVE or row["state"] == "SUCCEEDED":
             hint = "Only a failed or canceled run can be retried; `tuneline run PROJECT` starts a new one."
             raise ConflictError(f"Run {id} is {row['state']}.", hint=hint)
-        lease = self.record.runs.reopen(RunId(id))
-        try:
-            self._runner.retry(self._submitted(RunId(id)), lease, by or self.server.user)
-        except TunelineError as error:  # it stays ended, and says why
-            self.record.runs.append(lease, [RunEnded(row["state"], error.to_json())], self._clock())
-            raise
+        self._starter.retry(RunId(id), by or self.server.user)
         return self.run(id)
 
     def _retry_changed(self, row: views.Row, ir: Mapping[str, Any]) -> Json:
@@ -301,9 +277,15 @@ class Platform:
         }
 
     def healthz(self) -> Json:
-        """Who this is; touches nothing that could be slow."""
+        """Who this is, in our words and in KFP's; touches nothing that could be slow."""
         server = self.server
-        return {"status": "ok", "version": server.version, "home": str(server.home), "pid": server.pid}
+        ours = {"status": "ok", "version": server.version, "home": str(server.home), "pid": server.pid}
+        return ours | {
+            "commit_sha": f"tuneline-{server.version}",
+            "tag_name": KFP_VERSION,
+            "multi_user": False,
+            "pipeline_store": "database",
+        }
 
     def status(self) -> Json:
         """The server, the active runs, the endpoints."""

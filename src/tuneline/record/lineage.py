@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from tuneline.plan.events import ArtifactRef, Outputs, Read, TaskCached
 from tuneline.record.schema import artifacts, executions, links
@@ -97,6 +97,7 @@ def _artifact(db: Connection, run: str, task: str, ref: ArtifactRef, at: float) 
             "id": ref.id, "run": run, "task": task, "name": ref.name, "type": ref.type, "uri": ref.uri,
             "digest": ref.digest, "size_bytes": ref.size_bytes, "metadata": dict(ref.metadata),
             "created_at": at, "custom_path": ref.custom_path or None, "schema_version": ref.version,
+            "number": int(db.scalar(select(func.coalesce(func.max(artifacts.c.number), 0))) or 0) + 1,
         }  # fmt: skip
         db.execute(insert(artifacts).values(**values))
     return ref.id

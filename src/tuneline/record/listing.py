@@ -98,4 +98,5 @@ def _condition(column: ColumnElement[Any], predicate: Predicate) -> ColumnElemen
 def _equals(column: ColumnElement[Any], value: Any, kind: str) -> ColumnElement[bool]:
     if isinstance(value, Interval):
         return and_(column >= value.start, column < value.end)
-    return func.lower(column) == value.lower() if kind == "text" else column == value
+    compared: ColumnElement[bool] = func.lower(column) == value.lower() if kind == "text" else column == value
+    return compared

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, inspect, select, text
 
 from tuneline.errors import ConflictError
-from tuneline.record import schema_v1
+from tuneline.record import schema_kfp, schema_v1
 from tuneline.record.schema import migrations
 from tuneline.record.store import Store
 from tuneline.types import Clock
@@ -45,7 +45,14 @@ def m002_nested(db: Connection) -> None:
         db.execute(text(statement))
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_first, m002_nested)
+def m003_kfp(db: Connection) -> None:
+    """Experiments, uploaded pipelines, and what Kubeflow Pipelines' API says of a run."""
+    for statement in schema_kfp.STATEMENTS:
+        db.execute(text(statement))
+    schema_kfp.fill(db)
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_first, m002_nested, m003_kfp)
 
 
 def migrate(store: Store, clock: Clock) -> list[str]:

@@ -2,14 +2,18 @@
 
 import time
 
+from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.changes import Changes
 from tuneline.record.endpoints import Endpoints
+from tuneline.record.experiments import Experiments
 from tuneline.record.holders import Holders
 from tuneline.record.ledger import Ledger
 from tuneline.record.migrations import migrate
 from tuneline.record.releases import Releases
+from tuneline.record.run_lists import RunLists
 from tuneline.record.runs import Runs
 from tuneline.record.store import Store
+from tuneline.record.uploads import Uploads
 from tuneline.types import Clock
 
 
@@ -25,6 +29,13 @@ class Record:
         self._clock = clock
         self.changes = Changes()
         self.runs = Runs(self._store, self.changes)
+        self.run_lists = RunLists(self._store)
+        self.experiments = Experiments(self._store)
+        self.uploads = Uploads(self._store)
+        self.run_lists = RunLists(self._store)
+        self.artifacts = ArtifactLists(self._store)
+        self.experiments = Experiments(self._store)
+        self.uploads = Uploads(self._store)
         self.releases = Releases(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
         self.ledger = Ledger(self._store)

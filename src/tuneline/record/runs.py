@@ -22,11 +22,13 @@ from tuneline.plan.events import (
     outputs_from_json,
     to_json,
 )
-from tuneline.record import lineage, views
+from tuneline.record import experiments, history, lineage, run_counts, views
 from tuneline.record.changes import Changes
+from tuneline.record.run_removal import DELETED
 from tuneline.record.schema import artifacts, events, executions, pipelines, runs, series, tasks
+from tuneline.record.specs import keep_spec
 from tuneline.record.store import Store
-from tuneline.types import RunId, digest_json
+from tuneline.types import RunId
 
 ACTIVE = ("PENDING", "RUNNING", "CANCELING")
 """States of a run that has not ended."""
@@ -34,7 +36,7 @@ ACTIVE = ("PENDING", "RUNNING", "CANCELING")
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a run is made of. `project`: the name under which only one run may be active."""
+    """What a run is made of. `project`: a name under which one run may be active; "" is no such name."""
 
     id: RunId
     name: str
@@ -49,6 +51,18 @@ class NewRun:
     warnings: tuple[str, ...] = ()
     retries: str | None = None
     """The run it goes on from with a changed pipeline."""
+    display_name: str = ""
+    description: str = ""
+    experiment: str = ""
+    """The default one if empty."""
+    pipeline_id: str = ""
+    pipeline_version_id: str = ""
+    service_account: str = ""
+    pipeline_root: str = ""
+    scheduled_at: float | None = None
+    """When it was to begin; None: when it was made."""
+    recurring_run: str = ""
+    plugins_input: Mapping[str, Any] | None = None
 
 
 class Runs:
@@ -63,11 +77,12 @@ class Runs:
 
         Raises ConflictError if a run of the same project is active.
         """
-        digest = digest_json(new.ir)
         with self._store.write() as db:
             _refuse_second(db, new.project)
-            if db.scalar(select(pipelines.c.digest).where(pipelines.c.digest == digest)) is None:
-                db.execute(insert(pipelines).values(digest=digest, ir=dict(new.ir)))
+            digest = keep_spec(db, new.ir)
+            experiment = new.experiment or experiments.default_id(db)
+            run_counts.add(db, experiment, experiments.AVAILABLE, 1)
+            experiments.touch(db, experiment, at)
             db.execute(
                 insert(runs).values(
                     id=new.id,
@@ -85,6 +100,18 @@ class Runs:
                     lease_token=0,
                     warnings=list(new.warnings),
                     retries=new.retries,
+                    display_name=new.display_name or new.name,
+                    description=new.description,
+                    experiment=experiment,
+                    storage_state=experiments.AVAILABLE,
+                    pipeline_id=new.pipeline_id,
+                    pipeline_version_id=new.pipeline_version_id,
+                    service_account=new.service_account,
+                    pipeline_root=new.pipeline_root,
+                    scheduled_at=at if new.scheduled_at is None else new.scheduled_at,
+                    recurring_run=new.recurring_run,
+                    history=[{"at": at, "state": "PENDING"}],
+                    plugins_input=dict(new.plugins_input) if new.plugins_input else None,
                 )
             )
             rows = [views.new_task(new.id, None, child, place) for place, child in enumerate(new.tasks)]
@@ -95,7 +122,9 @@ class Runs:
         """Forget a run of which nothing happened: it was refused before it began. One with events is kept."""
         with self._store.write() as db:
             mine = (runs.c.id == run, runs.c.last_seq == 0)
-            if db.scalar(select(runs.c.id).where(*mine)) is not None:
+            row = db.execute(select(runs.c.experiment, runs.c.storage_state).where(*mine)).first()
+            if row is not None:
+                run_counts.add(db, row.experiment, row.storage_state, -1)
                 db.execute(delete(tasks).where(tasks.c.run == run))
                 db.execute(delete(runs).where(*mine))
 
@@ -137,6 +166,7 @@ class Runs:
                     insert(events).values(run=item.run, seq=item.seq, at=at, kind=item.event.kind, body=body)
                 )
                 views.apply(db, item)
+                history.apply(db, item)
             last = row.last_seq + len(stored)
             db.execute(update(runs).where(runs.c.id == lease.run).values(last_seq=last))
         self._changes.notify(lease.run)
@@ -228,7 +258,8 @@ class Runs:
 
     def newest(self, limit: int, project: str | None = None) -> Sequence[RowMapping]:
         """Rows of runs, the newest first."""
-        wanted = select(runs).order_by(runs.c.ordinal.desc()).limit(limit)
+        wanted = select(runs).where(runs.c.storage_state != DELETED)
+        wanted = wanted.order_by(runs.c.ordinal.desc()).limit(limit)
         with self._store.read() as db:
             return (
                 db.execute(wanted if project is None else wanted.where(runs.c.project == project))
@@ -244,6 +275,8 @@ class Runs:
 
 
 def _refuse_second(db: Connection, project: str) -> None:
+    if not project:
+        return
     active = (runs.c.project == project, runs.c.state.in_(ACTIVE))
     other = db.execute(select(runs.c.id, runs.c.state).where(*active)).first()
     if other is not None:

@@ -81,6 +81,14 @@ runs = Table(
     _json("outputs"),  # what the pipeline puts out
     _json("warnings"),  # texts: what its user should know although it runs
     _text("retries", null=True),  # the run it goes on from with a changed pipeline
+    _text("display_name"), _text("description"), _text("experiment"), _text("storage_state"),
+    _text("pipeline_id"), _text("pipeline_version_id"), _text("service_account"), _text("pipeline_root"),
+    _time("scheduled_at"), _text("recurring_run"), _json("plugins_input"),
+    _json("history"),  # [{"at", "state"}, ...]: its states in order
+    Index("runs_by_experiment", "experiment", "created_at", "id"),
+    Index("runs_by_experiment_and_state", "experiment", "state", "created_at", "id", "storage_state"),
+    Index("runs_by_creation", "created_at", "id"), Index("runs_by_pipeline", "pipeline"),
+    Index("runs_by_recurring", "recurring_run", "created_at", "id"),
     Index("runs_by_ordinal", "ordinal", unique=True), Index("runs_by_project", "project", "ordinal"),
     Index("runs_by_state", "state", "ordinal"),
 )  # fmt: skip
@@ -125,8 +133,9 @@ artifacts = Table(
     Column("id", Text, primary_key=True), Column("run", Text, ForeignKey("runs.id"), nullable=False),
     _text("task"), _text("name"), _text("type"), _text("uri"), _text("digest"), _count("size_bytes"),
     _json("metadata"), _time("created_at", null=False), _text("custom_path", null=True),
-    _text("schema_version", null=True),
+    _text("schema_version", null=True), _count("number"),  # of all artifacts: how KFP's API names one
     Index("artifacts_by_digest", "digest"), Index("artifacts_by_task", "run", "task"),
+    Index("artifacts_by_number", "number", unique=True),
 )  # fmt: skip
 
 links = Table(
@@ -135,6 +144,45 @@ links = Table(
     Column("artifact", Text, ForeignKey("artifacts.id"), nullable=False),
     PrimaryKeyConstraint("execution", "direction", "key"),
     Index("links_by_artifact", "artifact", "direction"),
+)  # fmt: skip
+
+experiments = Table(  # groups of runs; one is the default
+    "experiments", tables,
+    Column("id", Text, primary_key=True), _text("name"), _text("name_key"), _text("description"),
+    _text("storage_state"), Column("is_default", Integer, nullable=False),
+    _time("created_at", null=False), _time("last_run_at"),
+    Index("experiments_by_name", "name_key", unique=True),
+)  # fmt: skip
+
+run_counts = Table(  # kept by whatever makes, moves or deletes a run: counting for every page is too slow
+    "run_counts", tables,
+    _text("experiment"), _text("storage_state"), _count("n"),
+    PrimaryKeyConstraint("experiment", "storage_state"),
+)  # fmt: skip
+
+uploaded_pipelines = Table(
+    "uploaded_pipelines", tables,
+    Column("id", Text, primary_key=True), _text("name"), _text("name_key"), _text("display_name"),
+    _text("description"), _time("created_at", null=False),
+    Index("uploaded_pipelines_by_name", "name_key", unique=True),
+    Index("uploaded_pipelines_by_creation", "created_at", "id"),
+)  # fmt: skip
+
+uploaded_versions = Table(
+    "uploaded_versions", tables,
+    Column("id", Text, primary_key=True),
+    Column("pipeline", Text, ForeignKey("uploaded_pipelines.id"), nullable=False),
+    _text("name"), _text("name_key"), _text("display_name"), _text("description"),
+    _time("created_at", null=False), Column("spec", Text, ForeignKey("pipelines.digest"), nullable=False),
+    _text("package_url"), _text("code_source_url"),
+    Index("uploaded_versions_by_name", "pipeline", "name_key", unique=True),
+    Index("uploaded_versions_by_creation", "pipeline", "created_at", "id"),
+)  # fmt: skip
+
+tags = Table(  # of an uploaded pipeline or version
+    "tags", tables,
+    _text("owner"), _text("key"), _text("value"), PrimaryKeyConstraint("owner", "key"),
+    Index("tags_by_value", "key", "value"),
 )  # fmt: skip
 
 models = Table("models", tables, Column("name", Text, primary_key=True), _time("created_at", null=False))

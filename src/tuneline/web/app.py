@@ -16,6 +16,7 @@ from tuneline.actions import Platform
 from tuneline.errors import UserError
 from tuneline.web import errors, pages
 from tuneline.web.api import api_router
+from tuneline.web.kfp.app import create_kfp_app
 
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 
@@ -26,6 +27,7 @@ def create_app(platform: Platform) -> FastAPI:
     app = FastAPI(title="tuneline", version=platform.server.version, docs_url=None, redoc_url=None)
     errors.install(app)
     app.include_router(api_router(platform))
+    app.mount("/apis", create_kfp_app(platform))
     app.add_middleware(LoopbackOnly)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)

@@ -4,6 +4,7 @@ An answer is `{"code": 5, "message": m, "details": [{"@type": ..., "code": 5, "m
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -39,9 +40,9 @@ CODES: tuple[tuple[type[TunelineError], int, int], ...] = (
 
 def codes(error: TunelineError) -> tuple[int, int]:
     """gRPC code and HTTP status of an error."""
-    status = getattr(error, "http_status", 500)
-    if status in (401, 403):
-        return (16, 401) if status == 401 else (7, 403)
+    special = {401: 16, 403: 7, 501: 12}.get(error.http_status)
+    if special is not None:
+        return special, error.http_status
     for kind, code, http in CODES:
         if isinstance(error, kind):
             return code, http
@@ -52,6 +53,14 @@ def status(error: TunelineError) -> dict[str, Any]:
     """A google.rpc.Status: the body of an answer, and the `error` field of a run or task."""
     code, _ = codes(error)
     return body(code, sentence(error))
+
+
+def status_of(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A google.rpc.Status of what a run or task ended with: `TunelineError.to_json`, from the record."""
+    if not kept:
+        return None
+    error = TunelineError.from_json(dict(kept))
+    return {"code": codes(error)[0], "message": sentence(error)}
 
 
 def body(code: int, message: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ protobuf's JSON mapping gives it: `"Infinity"`, `"-Infinity"`, `"NaN"`. The reco
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +53,23 @@ def dumps(body: Any) -> str:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:
         return json.dumps(strict(body), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def with_text(body: Mapping[str, Any], key: str, text: str) -> str:
+    """`body` as JSON text with one key more, whose value is JSON text already; without it if that is ""."""
+    if not text:
+        return dumps(body)
+    if "Infinity" in text or "NaN" in text:  # perhaps only inside a word: parsing finds out
+        return dumps({**body, key: json.loads(text)})
+    said = dumps(body)
+    return f'{said[:-1]}{"," if body else ""}"{key}":{text}}}'
+
+
+def listed(key: str, items: Sequence[str], total: int, token: str) -> str:
+    """A list's answer: `{}` when there is nothing to say."""
+    parts = [f'"{key}":[{",".join(items)}]'] if items else []
+    rest = dumps(present({"total_size": total, "next_page_token": token}))
+    return "{" + ",".join([*parts, *([rest[1:-1]] if rest != "{}" else [])]) + "}"
 
 
 def strict(value: Any) -> Any:

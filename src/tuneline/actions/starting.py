@@ -1,0 +1,69 @@
+"""How a run begins or goes on, whoever asks: checked, stored, handed to the runner; forgotten if refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tuneline.actions.pipelines import SECRET_WARNING, readable
+from tuneline.actions.ports import Runs
+from tuneline.errors import TunelineError
+from tuneline.execute.submitted import Submitted, write_secrets
+from tuneline.plan.events import RunEnded
+from tuneline.plan.nodes import Context
+from tuneline.plan.parameters import root_values
+from tuneline.plan.schedule import RunState, children_of
+from tuneline.plan.secrets import split
+from tuneline.record.record import Record
+from tuneline.record.runs import NewRun
+from tuneline.types import Clock, RunId
+
+
+class Starter:
+    """Starts runs of one home. Thread-safe."""
+
+    def __init__(self, record: Record, runner: Runs, home: Path, clock: Clock) -> None:
+        self._record = record
+        self._runner = runner
+        self._home = home
+        self._clock = clock
+
+    def start(self, new: NewRun) -> None:
+        """Put a run on record and give it to the runner. Secrets among its parameters go to a file.
+
+        Raises: SpecError, with every fault; ConflictError if a run of the same project is active.
+        """
+        pipeline = readable(new.ir)
+        root_values(pipeline, new.parameters)
+        masked, secrets = split(new.parameters)
+        tasks = children_of(Context(pipeline, {}), RunState.new(Context(pipeline, {})).root)
+        warnings = (*new.warnings, *(SECRET_WARNING.format(name=name) for name in secrets))
+        new = replace(new, parameters=masked, tasks=tasks, warnings=warnings)
+        self._record.runs.create(new, self._clock())
+        try:
+            write_secrets(self._home / "runs" / new.id, secrets)
+            self._runner.start(self.submitted(new.id), self._record.runs.lease(new.id))
+        except (TunelineError, OSError):
+            self._record.runs.discard(new.id)  # nothing of it ran
+            raise
+
+    def retry(self, run: RunId, by: str) -> None:
+        """Let an ended run go on. Raises: NotFoundError, ConflictError, SpecError; it stays ended then."""
+        row = self._record.runs.get(run)
+        lease = self._record.runs.reopen(run)
+        try:
+            self._runner.retry(self.submitted(run), lease, by)
+        except TunelineError as error:  # it stays ended, and says why
+            self._record.runs.append(lease, [RunEnded(row["state"], error.to_json())], self._clock())
+            raise
+
+    def submitted(self, run: RunId) -> Submitted:
+        """A run on record, as the runner takes it."""
+        row, ir = self._record.runs.get(run), self._record.runs.ir(run)
+        before = None if row["retries"] is None else RunId(row["retries"])
+        return Submitted(
+            run,
+            ir,
+            row["parameters"] or {},
+            row["created_at"],
+            retries=before,
+            retries_ir={} if before is None else self._record.runs.ir(before),
+        )

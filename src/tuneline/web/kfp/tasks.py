@@ -1,0 +1,158 @@
+"""Tasks: `run_details.task_details` of a run, and the task resource of KFP's coming API (`/tasks`).
+
+Inputs and outputs are filled, which KFP's own server leaves empty. `task_details` has room for artifact ids
+only; the task resource also has the parameters, with secrets masked.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tuneline.actions.kfp.artifacts import Artifacts, task_id
+from tuneline.errors import UserError
+from tuneline.web.kfp import wire
+from tuneline.web.kfp.artifacts import artifact
+from tuneline.web.kfp.call import Answer, Call, route
+from tuneline.web.kfp.errors import status_of
+
+Row = Mapping[Any, Any]
+
+TYPES: Mapping[str, str] = {
+    "task": "RUNTIME", "importer": "RUNTIME", "dag": "DAG", "loop": "LOOP", "iteration": "LOOP_ITERATION",
+}  # fmt: skip
+
+
+def task_details(artifacts: Artifacts, run: Row) -> list[wire.Json]:
+    """PipelineTaskDetails of a run, in the pipeline's order."""
+    rows = artifacts.tasks(run["id"])
+    ids = _artifact_ids(artifacts, run["id"])
+    failed = artifacts.failed_attempts(run["id"])
+    children = _children(rows)
+    return [
+        _detail(run, row)
+        | wire.present(
+            {
+                "inputs": _listed(ids[row["name"], "input"]),
+                "outputs": _listed(ids[row["name"], "output"]),
+                "child_tasks": [{"task_id": task_id(run["id"], child)} for child in children[row["name"]]],
+                "executor_detail": wire.present({"failed_main_jobs": failed.get(row["name"])}),
+            }
+        )
+        for row in rows
+    ]
+
+
+def _list(call: Call) -> Answer:
+    run = call.query.get("run_id", "")
+    if not run:
+        raise UserError("`run_id` is missing: tasks are listed by run.")
+    kfp = call.platform.kfp
+    found = _resources(kfp.artifacts, kfp.runs.get(run))
+    parent = call.query.get("parent_id", "")
+    shown = [task for task in found if not parent or task.get("parent_task_id") == parent]
+    return wire.present({"tasks": shown, "total_size": len(shown)})
+
+
+def _get(call: Call) -> Answer:
+    run, _, path = call.path["id"].partition("/")
+    kfp = call.platform.kfp
+    row = kfp.artifacts.task(run, path)
+    tasks = _resources(kfp.artifacts, kfp.runs.get(run))
+    return next(task for task in tasks if task["task_id"] == task_id(run, row["name"]))
+
+
+def _resources(artifacts: Artifacts, run: Row) -> list[wire.Json]:
+    rows = artifacts.tasks(run["id"])
+    ids = _artifact_ids(artifacts, run["id"])
+    children = _children(rows)
+    return [
+        _detail(run, row)
+        | wire.present(
+            {
+                "name": row["name"],
+                "type": TYPES.get(row.get("kind") or "task", "RUNTIME"),
+                "type_attributes": wire.present({"iteration_index": row.get("iteration")}),
+                "inputs": _io(artifacts, row.get("inputs"), ids[row["name"], "input"]),
+                "outputs": _io(artifacts, row.get("outputs"), ids[row["name"], "output"]),
+                "child_tasks": [{"task_id": task_id(run["id"], child)} for child in children[row["name"]]],
+                "cache_fingerprint": row["cache_key"],
+            }
+        )
+        for row in rows
+    ]
+
+
+def _detail(run: Row, row: Row) -> wire.Json:
+    """What both shapes share."""
+    began = row["started_at"]
+    return wire.present(
+        {
+            "run_id": run["id"],
+            "task_id": task_id(run["id"], row["name"]),
+            "display_name": row.get("display_name") or row["name"].rpartition("/")[2],
+            "create_time": wire.timestamp(run["created_at"]),
+            "start_time": wire.timestamp(began),
+            "end_time": wire.timestamp(row["finished_at"]),
+            "state": wire.runtime_state(row["state"]),
+            "execution_id": _execution(run["id"], row),
+            "error": status_of(row["error"]),
+            "parent_task_id": task_id(run["id"], row["parent"]) if row.get("parent") else None,
+            "pod_name": row["name"],
+            "state_history": _history(row),
+        }
+    )
+
+
+def _history(row: Row) -> list[wire.Json]:
+    began, ended = row["started_at"], row["finished_at"]
+    seen = [(began, "RUNNING")] if began is not None and not row["cached"] else []
+    if ended is not None:
+        seen.append((ended, row["state"]))
+    return [{"update_time": wire.timestamp(at), "state": wire.runtime_state(state)} for at, state in seen]
+
+
+def _execution(run: str, row: Row) -> str:
+    """A number for the newest attempt, the same each time: KFP's executions are numbered."""
+    if not row["attempts"] and not row["cached"]:
+        return ""
+    name = f"{run}/{row['name']}/{row['attempts']}".encode()
+    return wire.int64(int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1)
+
+
+def _artifact_ids(artifacts: Artifacts, run: str) -> Mapping[tuple[str, str], dict[str, list[int]]]:
+    """(task, direction) -> key -> numbers of artifacts."""
+    found: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
+    for link in artifacts.links(run):
+        found[link["task"], link["direction"]].setdefault(link["key"], []).append(link["number"])
+    return found
+
+
+def _children(rows: Iterable[Row]) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.get("parent"):
+            found[row["parent"]].append(row["name"])
+    return found
+
+
+def _listed(ids: Mapping[str, list[int]]) -> wire.Json:
+    return {key: {"artifact_ids": [wire.int64(number) for number in numbers]} for key, numbers in ids.items()}
+
+
+def _io(artifacts: Artifacts, said: Mapping[str, Any] | None, ids: Mapping[str, list[int]]) -> wire.Json:
+    parameters = [
+        {"parameter_key": key, "value": value}
+        for key, value in ((said or {}).get("parameters") or {}).items()
+    ]
+    found = [
+        {"artifact_key": key, "artifacts": [artifact(artifacts.get(str(number))) for number in numbers]}
+        for key, numbers in ids.items()
+    ]
+    return wire.present({"parameters": parameters, "artifacts": found})
+
+
+ROUTES = [
+    route("GET", "/v2beta1/tasks", _list),
+    route("GET", "/v2beta1/tasks/{id:path}", _get),
+]
