@@ -1,7 +1,7 @@
 """A whole server over a real record and a real runner, and the real client in an interpreter of its own.
 
-The client's interpreter is started once a worker and asked flow after flow: importing kfp takes longer than most
-flows.
+The client's interpreter is started once a worker and asked flow after flow: importing kfp takes longer than
+most flows.
 """
 
 import json

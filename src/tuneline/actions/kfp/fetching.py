@@ -16,9 +16,10 @@ TIMEOUT_S = 30.0
 REDIRECTS = 5
 
 
-def fetch(url: str, limit: int = MAX_BYTES, timeout_s: float = TIMEOUT_S) -> bytes:
+def fetch(url: str, limit: int = MAX_BYTES, timeout_s: float | None = None) -> bytes:
     """What stands at `url`. Raises: UserError, TooLargeError, NetworkError."""
     check_url(url)
+    timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
     end = time.monotonic() + timeout_s
     try:
         with httpx.Client(timeout=min(10.0, timeout_s), follow_redirects=False, trust_env=True) as client:

@@ -161,7 +161,7 @@ def _changes(thing: str, said: Mapping[str, Any]) -> tuple[dict[str, str], dict[
 def _fetched(url: str) -> dict[str, Any]:
     if not url:
         raise UserError("Pipeline version needs a package_url.pipeline_url.")
-    name = PurePosixPath(urlsplit(url).path).name
     data = fetch(url)
+    name = PurePosixPath(urlsplit(url).path).name
     packed = data[:2] in (b"PK", b"\x1f\x8b")
     return read_file(name if packed else "pipeline.yaml", data)

@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from tuneline.actions import Platform
 from tuneline.errors import UserError
@@ -33,9 +34,14 @@ def create_kfp_app(platform: Platform) -> Starlette:
         *tasks.ROUTES,
         *runs.ROUTES,
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http})
+    app = Starlette(routes=[*routes, *map(_next_version, routes)], exception_handlers={HTTPException: _http})
     app.state.platform = platform
     return app
+
+
+def _next_version(made: Route) -> Route:
+    """The same under /apis/v2, where KFP's next release has what is in v2beta1 today."""
+    return Route(made.path.replace("/v2beta1/", "/v2/", 1), made.endpoint, methods=made.methods)
 
 
 def _healthz(call: Call) -> Answer:

@@ -23,6 +23,7 @@ from tuneline.actions import Platform
 from tuneline.errors import TooLargeError, TunelineError, UserError
 from tuneline.plan.listing import Fields, Listing, parse
 from tuneline.web.kfp import errors, wire
+from tuneline.web.kfp.messages import plain
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """The largest request body: what KFP takes for a pipeline file."""
@@ -90,7 +91,7 @@ def route(method: str, path: str, handler: Handler) -> Route:
         try:
             call = Call(
                 platform=request.app.state.platform,
-                path=request.path_params,
+                path={key: plain(value, key) for key, value in request.path_params.items()},
                 query=_query(request),
                 raw=await body_of(request) if method in ("POST", "PATCH", "PUT") else b"",
                 content_type=request.headers.get("content-type", ""),
@@ -130,7 +131,7 @@ async def body_of(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
 
 def _query(request: Request) -> dict[str, str]:
     """The last value of each argument; both spellings are known as `page_size`."""
-    return {_snake(key): value for key, value in request.query_params.multi_items()}
+    return {_snake(key): plain(value, key) for key, value in request.query_params.multi_items()}
 
 
 def _snake(name: str) -> str:

@@ -41,8 +41,15 @@ def text(value: Any, place: str) -> str:
     """A text."""
     if not isinstance(value, str):
         raise UserError(f"`{place}` must be a text, not {_kind(value)}.")
+    return plain(value, place)
+
+
+def plain(value: str, place: str) -> str:
+    """A text that every database takes. Raises: UserError."""
     if "\x00" in value:
         raise UserError(f"`{place}` holds a NUL character.")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise UserError(f"`{place}` holds half of a surrogate pair.")
     return value
 
 

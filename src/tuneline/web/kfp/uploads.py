@@ -16,7 +16,7 @@ from tuneline.actions.kfp.pipelines import Described
 from tuneline.errors import TooLargeError, TunelineError, UserError
 from tuneline.web.kfp import errors
 from tuneline.web.kfp.call import Answer, answer, body_of
-from tuneline.web.kfp.messages import texts_by_key
+from tuneline.web.kfp.messages import plain, texts_by_key
 from tuneline.web.kfp.pipelines import pipeline, version
 
 _ROOM = 64 * 1024
@@ -73,7 +73,7 @@ async def _file(request: Request) -> tuple[str, bytes]:
 
 
 def _described(request: Request) -> Described:
-    query = request.query_params
+    query = {key: plain(value, key) for key, value in request.query_params.items()}
     tags = query.get("tags", "")
     try:
         parsed = texts_by_key(json.loads(tags), "tags") if tags else {}
