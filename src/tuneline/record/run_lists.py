@@ -59,7 +59,11 @@ _COUNTED: Columns = {
     "storage_state": counts.c.storage_state,
     "namespace": func.substr(counts.c.experiment, 1, 0),
 }
-_SHOWN = [column for column in runs.columns if not column.name.startswith("project_")]
+_UNSHOWN = ("ordinal", "project", "project_text", "project_path", "project_digest", "lease_token", "outputs")
+_ALL = select(*(column for column in runs.columns if column.name not in _UNSHOWN)).where(
+    _R.storage_state != DELETED
+)
+_SPECS = select(pipelines.c.digest, type_coerce(pipelines.c.ir, Text).label("text"))
 
 
 class RunLists:
@@ -71,14 +75,13 @@ class RunLists:
     def page(self, listing: Listing, experiment: str = "") -> tuple[Sequence[RowMapping], str, int]:
         """A page of runs, the next page's token, how many fit. experiment: only of this one ("": all).
 
-        Raises: NotFoundError if there is no such experiment.
+        Raises: NotFoundError if there is no such experiment; the runs of a deleted one are still there.
         """
-        query = select(*_SHOWN).where(_R.storage_state != DELETED)
+        query = _ALL.where(_R.experiment == experiment) if experiment else _ALL
         with self._store.read() as db:
-            if experiment:
-                _known_experiment(db, experiment)
-                query = query.where(_R.experiment == experiment)
             rows, token = page(db, query, listing, _COLUMNS, _R.id)
+            if experiment and not rows:
+                _known_experiment(db, experiment)
             return rows, token, _total(db, listing, experiment)
 
     def get(self, run: str) -> RowMapping:
@@ -88,9 +91,8 @@ class RunLists:
 
     def specs(self, digests: Sequence[str]) -> Mapping[str, str]:
         """Pipelines' documents as JSON text, by digest."""
-        wanted = select(pipelines.c.digest, type_coerce(pipelines.c.ir, Text).label("text"))
         with self._store.read() as db:
-            found = db.execute(wanted.where(pipelines.c.digest.in_(set(digests))))
+            found = db.execute(_SPECS.where(pipelines.c.digest.in_(set(digests))))
             return {row.digest: row.text for row in found}
 
     def archive(self, run: str) -> None:
@@ -142,8 +144,7 @@ def _total(db: Connection, listing: Listing, experiment: str) -> int:
 
 
 def _row(db: Connection, run: str) -> RowMapping:
-    wanted = select(*_SHOWN).where(_R.id == run, _R.storage_state != DELETED)
-    row = db.execute(wanted).mappings().first()
+    row = db.execute(_ALL.where(_R.id == run)).mappings().first()
     if row is None:
         raise NotFoundError(f"Run {run} not found.", hint="`kfp run list` shows all of them.")
     return row

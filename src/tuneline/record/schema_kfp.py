@@ -21,6 +21,7 @@ STATEMENTS: tuple[str, ...] = (
     "ALTER TABLE runs ADD COLUMN history TEXT",
     "ALTER TABLE runs ADD COLUMN plugins_input TEXT",
     "CREATE INDEX runs_by_experiment ON runs (experiment, created_at, id)",
+    "CREATE INDEX runs_by_experiment_and_state ON runs (experiment, state, created_at, id, storage_state)",
     "CREATE INDEX runs_by_creation ON runs (created_at, id)",
     "CREATE INDEX runs_by_pipeline ON runs (pipeline)",
     "CREATE INDEX runs_by_recurring ON runs (recurring_run, created_at, id)",

@@ -23,6 +23,7 @@ UNBUILT = {
 def create_kfp_app(platform: Platform) -> Starlette:
     """The app to mount at /apis."""
     routes = [
+        *runs.ROUTES,  # first: they are asked for most, and routes are tried in order
         route("GET", "/v2beta1/healthz", _healthz),
         route("GET", "/v2beta1/auth", lambda call: {}),
         route("GET", "/v2beta1/filters", lambda call: {}),
@@ -32,7 +33,6 @@ def create_kfp_app(platform: Platform) -> Starlette:
         *pipelines.ROUTES,
         *artifacts.ROUTES,
         *tasks.ROUTES,
-        *runs.ROUTES,
     ]
     app = Starlette(routes=[*routes, *map(_next_version, routes)], exception_handlers={HTTPException: _http})
     app.state.platform = platform

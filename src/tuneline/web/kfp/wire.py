@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from tuneline.plan.listing_values import moment
@@ -20,8 +21,11 @@ Json = dict[str, Any]
 
 def timestamp(at: float | None) -> str | None:
     """Unix seconds as RFC 3339 in UTC: whole seconds where they are whole, else to the millisecond."""
-    if at is None:
-        return None
+    return None if at is None else _timestamp(at)
+
+
+@lru_cache(8192)
+def _timestamp(at: float) -> str:
     found = datetime.fromtimestamp(math.floor(at * 1000 + 1e-3) / 1000, UTC)
     part = "milliseconds" if found.microsecond else "seconds"
     return found.isoformat(timespec=part).replace("+00:00", "Z")
@@ -59,8 +63,6 @@ def with_text(body: Mapping[str, Any], key: str, text: str) -> str:
     """`body` as JSON text with one key more, whose value is JSON text already; without it if that is ""."""
     if not text:
         return dumps(body)
-    if "Infinity" in text or "NaN" in text:  # perhaps only inside a word: parsing finds out
-        return dumps({**body, key: json.loads(text)})
     said = dumps(body)
     return f'{said[:-1]}{"," if body else ""}"{key}":{text}}}'
 
