@@ -21,7 +21,6 @@ from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
 from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, NotFoundError, TunelineError
-from tuneline.execute.submitted import read_secrets
 from tuneline.plan.events import RunEnded
 from tuneline.plan.versions import data_definition
 from tuneline.record.record import Record
@@ -29,9 +28,6 @@ from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.types import Clock, RunId
 
 LOG = logging.getLogger("tuneline.actions")
-
-KFP_VERSION = "2.17.0"
-"""The version of Kubeflow Pipelines whose API this server speaks."""
 
 Json = dict[str, Any]
 """An object of the API."""
@@ -122,22 +118,12 @@ class Platform:
         """
         row = self.record.runs.get(RunId(id))
         if ir is not None:
-            return self._retry_changed(row, ir)
+            return self.run(self._starter.retry_changed(row, ir))
         if row["state"] in ACTIVE or row["state"] == "SUCCEEDED":
             hint = "Only a failed or canceled run can be retried; `tuneline run PROJECT` starts a new one."
             raise ConflictError(f"Run {id} is {row['state']}.", hint=hint)
         self._starter.retry(RunId(id), by or self.server.user)
         return self.run(id)
-
-    def _retry_changed(self, row: views.Row, ir: Mapping[str, Any]) -> Json:
-        if row["state"] in ACTIVE:
-            raise ConflictError(f"Run {row['id']} has not ended.", hint="Wait for it, or cancel it first.")
-        run, kept = new_run_id(self._clock()), ("project", "project_text", "project_path", "project_digest")
-        secrets = read_secrets(self.server.home / "runs" / row["id"])
-        values = {name: row[name] for name in kept}
-        parameters = {**(row["parameters"] or {}), **secrets}
-        name = f"{row['project'] or project_name(ir, {})}-{run}"
-        return self.start(NewRun(run, name, ir=ir, parameters=parameters, retries=row["id"], **values))
 
     def runs(self, limit: int = 50, project: str | None = None) -> list[Json]:
         """Runs without their tasks, the newest first."""
@@ -278,14 +264,7 @@ class Platform:
 
     def healthz(self) -> Json:
         """Who this is, in our words and in KFP's; touches nothing that could be slow."""
-        server = self.server
-        ours = {"status": "ok", "version": server.version, "home": str(server.home), "pid": server.pid}
-        return ours | {
-            "commit_sha": f"tuneline-{server.version}",
-            "tag_name": KFP_VERSION,
-            "multi_user": False,
-            "pipeline_store": "database",
-        }
+        return self.server.health()
 
     def status(self) -> Json:
         """The server, the active runs, the endpoints."""

@@ -4,11 +4,14 @@ serves."""
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tuneline.execute.submitted import Submitted
 from tuneline.plan.events import Lease
 from tuneline.types import RunId
+
+KFP_VERSION = "2.17.0"
+"""The version of Kubeflow Pipelines whose API this server speaks."""
 
 
 class Runs(Protocol):
@@ -43,6 +46,19 @@ class Server:
     def url(self) -> str:
         """Where it answers."""
         return f"http://{self.host}:{self.port}"
+
+    def health(self) -> dict[str, Any]:
+        """What `/healthz` answers, in our words and in Kubeflow Pipelines'."""
+        return {
+            "status": "ok",
+            "version": self.version,
+            "home": str(self.home),
+            "pid": self.pid,
+            "commit_sha": f"tuneline-{self.version}",
+            "tag_name": KFP_VERSION,
+            "multi_user": False,
+            "pipeline_store": "database",
+        }
 
 
 Shutdown = Callable[[bool], None]

@@ -1,19 +1,21 @@
 """How a run begins or goes on, whoever asks: checked, stored, handed to the runner; forgotten if refused."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tuneline.actions.pipelines import SECRET_WARNING, readable
+from tuneline.actions.pipelines import SECRET_WARNING, new_run_id, project_name, readable
 from tuneline.actions.ports import Runs
-from tuneline.errors import TunelineError
-from tuneline.execute.submitted import Submitted, write_secrets
+from tuneline.errors import ConflictError, TunelineError
+from tuneline.execute.submitted import Submitted, read_secrets, write_secrets
 from tuneline.plan.events import RunEnded
 from tuneline.plan.nodes import Context
 from tuneline.plan.parameters import root_values
 from tuneline.plan.schedule import RunState, children_of
 from tuneline.plan.secrets import split
 from tuneline.record.record import Record
-from tuneline.record.runs import NewRun
+from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.types import Clock, RunId
 
 
@@ -55,6 +57,22 @@ class Starter:
             self._record.runs.append(lease, [RunEnded(row["state"], error.to_json())], self._clock())
             raise
 
+    def retry_changed(self, row: Mapping[Any, Any], ir: Mapping[str, Any]) -> RunId:
+        """Go on from an ended run with a changed pipeline; the new run, which takes over what is unchanged.
+
+        Raises: ConflictError if it has not ended, or its project has another run; SpecError.
+        """
+        if row["state"] in ACTIVE:
+            raise ConflictError(f"Run {row['id']} has not ended.", hint="Wait for it, or cancel it first.")
+        run = new_run_id(self._clock())
+        kept = ("project", "project_text", "project_path", "project_digest", "experiment", "recurring_run")
+        secrets = read_secrets(self._home / "runs" / row["id"])
+        parameters = {**(row["parameters"] or {}), **secrets}
+        name = f"{row['project'] or project_name(ir, {})}-{run}"
+        values = {key: row[key] for key in kept}
+        self.start(NewRun(run, name, ir=ir, parameters=parameters, retries=row["id"], **values))
+        return run
+
     def submitted(self, run: RunId) -> Submitted:
         """A run on record, as the runner takes it."""
         row, ir = self._record.runs.get(run), self._record.runs.ir(run)
@@ -64,6 +82,9 @@ class Starter:
             ir,
             row["parameters"] or {},
             row["created_at"],
+            title=row["display_name"],
+            scheduled_at=row["scheduled_at"],
+            root=row["pipeline_root"],
             retries=before,
             retries_ir={} if before is None else self._record.runs.ir(before),
         )

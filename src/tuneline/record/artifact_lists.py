@@ -1,4 +1,4 @@
-"""Artifacts as lists show them, by number, and which task of a run read or made which."""
+"""Artifacts as lists show them, and by number: that is how Kubeflow Pipelines names them."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from tuneline.errors import NotFoundError
 from tuneline.plan.listing import Fields, Listing
 from tuneline.record.listing import Columns, count, page
 from tuneline.record.run_removal import DELETED
-from tuneline.record.schema import artifacts, executions, links, runs
+from tuneline.record.schema import artifacts, executions, runs
 from tuneline.record.store import Store
 
 FIELDS = Fields(
@@ -50,25 +50,6 @@ class ArtifactLists:
         if row is None:
             raise NotFoundError(f"Artifact {id} not found.")
         return row
-
-    def links(self, run: str) -> Sequence[RowMapping]:
-        """task, direction (`input`, `output`), key, number, name: of each task's newest execution."""
-        newest = (
-            select(executions.c.task, func.max(executions.c.started_at).label("at"))
-            .where(executions.c.run == run)
-            .group_by(executions.c.task)
-            .subquery()
-        )
-        wanted = (
-            select(executions.c.task, links.c.direction, links.c.key, _A.number, _A.name)
-            .join(executions, executions.c.id == links.c.execution)
-            .join(artifacts, _A.id == links.c.artifact)
-            .join(newest, newest.c.task == executions.c.task)
-            .where(executions.c.run == run, executions.c.started_at == newest.c.at)
-            .order_by(_A.number)
-        )
-        with self._store.read() as db:
-            return db.execute(wanted).mappings().all()
 
     def failed_executions(self, run: str) -> Sequence[RowMapping]:
         """id, task of attempts of this run that failed or were stopped, in order."""

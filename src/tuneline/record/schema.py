@@ -83,8 +83,9 @@ runs = Table(
     _text("retries", null=True),  # the run it goes on from with a changed pipeline
     _text("display_name"), _text("description"), _text("experiment"), _text("storage_state"),
     _text("pipeline_id"), _text("pipeline_version_id"), _text("service_account"), _text("pipeline_root"),
-    _time("scheduled_at"), _text("recurring_run"), _json("plugins_input"),
+    _time("scheduled_at"), _text("recurring_run"),
     _json("history"),  # [{"at", "state"}, ...]: its states in order
+    _json("plugins_input"),
     Index("runs_by_experiment", "experiment", "created_at", "id"),
     Index("runs_by_experiment_and_state", "experiment", "state", "created_at", "id", "storage_state"),
     Index("runs_by_creation", "created_at", "id"), Index("runs_by_pipeline", "pipeline"),

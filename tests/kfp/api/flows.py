@@ -60,6 +60,14 @@ def waiting():
     wait()
 
 
+@dsl.pipeline(name="nested")
+def nested(items: list = ["a", "b"]):  # noqa: B006
+    with dsl.ParallelFor(items) as item:
+        wrote = write(text=item)
+        with dsl.If(wrote.outputs["said"] == "a"):
+            write(text="yes").set_display_name("only for a")
+
+
 def compiled(pipeline, suffix=".yaml"):
     path = os.path.join(tempfile.mkdtemp(), pipeline.name + suffix)
     compiler.Compiler().compile(pipeline, path)
@@ -285,6 +293,14 @@ def life_of_runs(host):
     ]
     assert made.list_runs().total_size == 2
     return {"active": active, "done": done, "gone": gone, "unknown": unknown}
+
+
+def nested_tasks(host):
+    made = client(host)
+    run = made.create_run_from_pipeline_func(nested, enable_caching=False)
+    ended = until(made, run.run_id, "SUCCEEDED", "FAILED")
+    assert ended.state == "SUCCEEDED", ended
+    return plain(ended)["run_details"]["task_details"]
 
 
 def pages(host):

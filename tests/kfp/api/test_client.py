@@ -112,6 +112,31 @@ def test_runs_are_ended_retried_archived_and_deleted(url, sdk):
     assert {body["code"] for body in shown["unknown"]} == {5}
 
 
+def test_tasks_in_tasks_say_where_they_stand(url, sdk, http):
+    tasks = {task["pod_name"]: task for task in sdk("nested_tasks", url)}
+    by_id = {task["task_id"]: task for task in tasks.values()}
+    assert len(by_id) == len(tasks)
+    parents = {path: by_id[task["parent_task_id"]]["pod_name"] for path, task in tasks.items()
+               if "parent_task_id" in task}  # fmt: skip
+    assert all(path.rpartition("/")[0] == parent for path, parent in parents.items())
+    assert len(tasks) - len(parents) == 1  # the loop
+    for path, task in tasks.items():
+        children = {by_id[child["task_id"]]["pod_name"] for child in task.get("child_tasks", [])}
+        assert children == {name for name, parent in parents.items() if parent == path}
+    shown = sorted((task["display_name"], task["state"]) for task in tasks.values())
+    assert shown.count(("write", "SUCCEEDED")) == 2
+    assert shown.count(("only for a", "SUCCEEDED")) == 1
+    run = next(iter(tasks.values()))["run_id"]
+    resources = http.get("/tasks", params={"run_id": run}).json()["tasks"]
+    kinds = {task["name"]: task["type"] for task in resources}
+    assert sorted(kinds.values()).count("LOOP_ITERATION") == 2
+    writes = [task for task in resources if task["display_name"] == "write"]
+    given = [task["inputs"]["parameters"] for task in writes]
+    assert given == [[{"parameter_key": "text", "value": "a"}], [{"parameter_key": "text", "value": "b"}]]
+    said = http.get(f"{url}/apis/v1alpha1/runs/{run}/nodes/{writes[1]['name']}/log")
+    assert said.text == "wrote b\n"
+
+
 def test_pages_hold_every_run_once(url, sdk):
     shown = sdk("pages", url)
     refused(shown["other"], 400, 3, "page token does not match")

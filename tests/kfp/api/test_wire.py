@@ -403,6 +403,42 @@ def test_the_task_resource_of_the_coming_api_has_what_went_in_and_came_out(http)
     refused(http.get("/tasks"), 400, 3, "run_id")
 
 
+def test_a_secret_is_masked_everywhere_and_reaches_the_task(http, platform, tmp_path):
+    word = "hunter2-hunter2"
+    command = ["sh", "-c", "test ${#0} = 15", "{{$.inputs.parameters['api_token']}}"]
+    document = spec({"a": {"command": command}})
+    text = {"parameters": {"api_token": {"parameterType": "STRING"}}}
+    document["components"]["comp-a"]["inputDefinitions"] = document["root"]["inputDefinitions"] = text
+    given = {"api_token": {"componentInputParameter": "api_token"}}
+    document["root"]["dag"]["tasks"]["a"]["inputs"]["parameters"] = given
+    made = started(http, document, runtime_config={"parameters": {"api_token": word}})
+    shown = ended(http, made["run_id"])
+    assert shown["state"] == "SUCCEEDED", shown
+    clone = http.post(f"/runs/{made['run_id']}:clone").json()
+    assert (clone["display_name"], ended(http, clone["run_id"])["state"]) == ("Clone of r", "SUCCEEDED")
+    said = [json.dumps(each) for each in (made, shown, clone, platform.run(made["run_id"]))]
+    said.append(http.get("/runs").text)
+    said.append(http.get("/tasks", params={"run_id": made["run_id"]}).text)
+    assert all("***" in each for each in said[:4])
+    assert not any(word in each for each in said)
+    files = list(tmp_path.glob("tuneline.db*"))
+    assert files
+    assert not any(word.encode() in file.read_bytes() for file in files)
+    assert platform.run(made["run_id"])["warnings"]
+
+
+def test_a_clone_may_have_another_name_and_other_parameters(http):
+    document = spec(n={"parameterType": "NUMBER_INTEGER"})
+    made = started(http, document, runtime_config={"parameters": {"n": 1}}, description="d")
+    body = {"display_name": "again", "runtime_config": {"parameters": {"n": 2}}}
+    clone = http.post(f"/runs/{made['run_id']}:clone", json=body).json()
+    assert (clone["display_name"], clone["description"]) == ("again", "d")
+    assert clone["runtime_config"] == {"parameters": {"n": 2}}
+    assert clone["pipeline_spec"] == made["pipeline_spec"]
+    assert clone["run_id"] != made["run_id"]
+    refused(http.post("/runs/none:clone"), 404, 5, "Run none not found")
+
+
 def test_a_deleted_run_ends_and_leaves_nothing(http, tmp_path, platform):
     run = started(http, spec({"a": {"sh": "sleep 30"}}))["run_id"]
     assert http.delete(f"/runs/{run}").json() == {}

@@ -4,7 +4,7 @@ A task of a run (a "node") is named by its id, its path, or its own name where o
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tuneline.record.record import Record
 from tuneline.types import RunId
 
 Row = Mapping[Any, Any]
+WAYS = ("inputs", "outputs")
 _TASKS = uuid.UUID("6f1d0a0c-6b8b-4f6e-9a63-7d5b1f1f3a52")
 """The namespace of task ids, so that one path of one run has one id for ever."""
 
@@ -22,6 +23,18 @@ _TASKS = uuid.UUID("6f1d0a0c-6b8b-4f6e-9a63-7d5b1f1f3a52")
 def task_id(run: str, path: str) -> str:
     """The id of a task by its run and path."""
     return str(uuid.uuid5(_TASKS, f"{run}/{path}"))
+
+
+def artifact_ids(task: Row, way: str) -> dict[str, list[str]]:
+    """Ids of the artifacts in a task's `inputs` or `outputs`, by key. Records of old may lack them."""
+    found: dict[str, list[str]] = {}
+    for key, refs in ((task[way] or {}).get("artifacts") or {}).items():
+        ids = [
+            ref if isinstance(ref, str) else ref.get("id", "") for ref in refs if not isinstance(refs, dict)
+        ]
+        if any(ids):
+            found[key] = [id for id in ids if id]
+    return found
 
 
 class Artifacts:
@@ -40,9 +53,11 @@ class Artifacts:
         """An artifact by its number. Raises: NotFoundError."""
         return self._record.artifacts.get(id)
 
-    def links(self, run: str) -> Sequence[Row]:
-        """Which task of a run read or made which artifact: task, direction, key, number."""
-        return self._record.artifacts.links(run)
+    def used(self, tasks: Iterable[Row]) -> Mapping[str, Row]:
+        """The artifacts that tasks read or made, by id."""
+        return self._record.runs.artifacts(
+            id for task in tasks for way in WAYS for ids in artifact_ids(task, way).values() for id in ids
+        )
 
     def tasks(self, run: str) -> Sequence[Row]:
         """The tasks of a run. Raises: NotFoundError."""
@@ -72,11 +87,8 @@ class Artifacts:
 
     def output(self, run: str, node: str, name: str) -> Row:
         """The artifact that a task put out under this key. Raises: NotFoundError."""
-        task = self.task(run, node)
-        wanted = ("output", task["name"], name)
-        for link in self.links(run):
-            if (link["direction"], link["task"], link["key"]) == wanted:
-                return self.get(str(link["number"]))
+        for id in artifact_ids(self.task(run, node), "outputs").get(name, ()):
+            return self.get(id)
         raise NotFoundError(f"Node {node} of run {run} has no artifact {name}.")
 
     def log(self, run: str, node: str) -> Path:

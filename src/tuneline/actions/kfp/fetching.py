@@ -1,15 +1,17 @@
 """A pipeline's file from a `package_url`: http and https, bounded in size, time and redirects.
 
-The address is kept in the record and shown to everybody, so one with a password in it is refused.
+The address is kept in the record and shown to everybody, so one with a password in it is refused, and secrets
+in its query are masked there.
 """
 
 import time
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 
 from tuneline.actions.kfp.documents import MAX_BYTES
 from tuneline.errors import NetworkError, TooLargeError, UserError
+from tuneline.plan.secrets import MASK, is_secret
 
 TIMEOUT_S = 30.0
 """For the whole fetch."""
@@ -55,6 +57,19 @@ def check_url(url: str) -> None:
         )
     if parts.username or parts.password:
         raise UserError("A package_url must not hold a user or password.", hint="Upload the file instead.")
+
+
+def shown_url(url: str) -> str:
+    """The address as it is kept and shown: values in its query that are secrets by name are masked."""
+    head, mark, query = url.partition("?")
+    if not mark:
+        return url
+    pairs = [(name, MASK if _secret(name) else value) for name, value in parse_qsl(query, True)]
+    return f"{head}?{urlencode(pairs, safe='*')}"
+
+
+def _secret(name: str) -> bool:
+    return is_secret(name) or any(word in name.lower() for word in ("signature", "sig", "credential"))
 
 
 def _read(response: httpx.Response, url: str, limit: int, end: float) -> bytes:

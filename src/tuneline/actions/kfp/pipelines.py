@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tuneline.actions.kfp.documents import checked, name_of, read_file
-from tuneline.actions.kfp.fetching import fetch
+from tuneline.actions.kfp.fetching import fetch, shown_url
 from tuneline.actions.kfp.names import checked_name, checked_tags
 from tuneline.errors import UserError
 from tuneline.plan.listing import Listing
@@ -145,7 +145,7 @@ def _new_version(
         spec=document,
         display_name=said.display_name or (name if own else fallback_display or name),
         description=said.description,
-        package_url=url,
+        package_url=shown_url(url),
         code_source_url=said.code_source_url,
         tags=checked_tags(said.tags),
     )

@@ -18,6 +18,7 @@ from tuneline.actions.kfp.parameters import checked as checked_parameters
 from tuneline.actions.ports import Runs
 from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, NotFoundError, UserError
+from tuneline.execute.submitted import read_secrets
 from tuneline.plan.listing import Listing
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
@@ -78,8 +79,29 @@ class KfpRuns:
 
     def create(self, asked: RunRequest) -> Row:
         """Start a run; its row, PENDING. Raises: UserError, SpecError, NotFoundError, storing nothing."""
+        return self._start(asked, self.source(asked.spec, asked.pipeline_id, asked.pipeline_version_id))
+
+    def clone(self, run: str, display_name: str = "", parameters: Mapping[str, Any] | None = None) -> Row:
+        """A new run like another, which may still be under way; with `parameters` in place of its own.
+
+        Secrets are those of the other one. Raises: as `create`.
+        """
+        row = self.get(run)
+        kept = (row["parameters"] or {}) | read_secrets(self._folder / run)
+        request = RunRequest(
+            display_name=display_name or f"Clone of {row['display_name']}"[:MAX_NAME],
+            experiment_id=row["experiment"],
+            description=row["description"],
+            parameters=kept | (parameters or {}),
+            pipeline_root=row["pipeline_root"],
+            service_account=row["service_account"],
+            plugins_input=row["plugins_input"],
+        )
+        document = self._record.runs.ir(RunId(run))
+        return self._start(request, Source(document, row["pipeline_id"], row["pipeline_version_id"]))
+
+    def _start(self, asked: RunRequest, source: Source) -> Row:
         checked_name("Run", asked.display_name, MAX_NAME)
-        source = self.source(asked.spec, asked.pipeline_id, asked.pipeline_version_id)
         if asked.experiment_id:
             self._record.experiments.get(asked.experiment_id)
         parameters = checked_parameters(source.document, asked.parameters)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tuneline.actions.kfp.artifacts import Artifacts, task_id
+from tuneline.actions.kfp.artifacts import Artifacts, artifact_ids, task_id
 from tuneline.errors import UserError
 from tuneline.web.kfp import wire
 from tuneline.web.kfp.artifacts import artifact
@@ -26,15 +26,15 @@ TYPES: Mapping[str, str] = {
 def task_details(artifacts: Artifacts, run: Row) -> list[wire.Json]:
     """PipelineTaskDetails of a run, in the pipeline's order."""
     rows = artifacts.tasks(run["id"])
-    ids = _artifact_ids(artifacts, run["id"])
+    used = artifacts.used(rows)
     failed = artifacts.failed_attempts(run["id"])
     children = _children(rows)
     return [
         _detail(run, row)
         | wire.present(
             {
-                "inputs": _listed(ids[row["name"], "input"]),
-                "outputs": _listed(ids[row["name"], "output"]),
+                "inputs": _listed(row, "inputs", used),
+                "outputs": _listed(row, "outputs", used),
                 "child_tasks": [{"task_id": task_id(run["id"], child)} for child in children[row["name"]]],
                 "executor_detail": wire.present({"failed_main_jobs": failed.get(row["name"])}),
             }
@@ -64,17 +64,17 @@ def _get(call: Call) -> Answer:
 
 def _resources(artifacts: Artifacts, run: Row) -> list[wire.Json]:
     rows = artifacts.tasks(run["id"])
-    ids = _artifact_ids(artifacts, run["id"])
+    used = artifacts.used(rows)
     children = _children(rows)
     return [
         _detail(run, row)
         | wire.present(
             {
                 "name": row["name"],
-                "type": TYPES.get(row.get("kind") or "task", "RUNTIME"),
-                "type_attributes": wire.present({"iteration_index": row.get("iteration")}),
-                "inputs": _io(artifacts, row.get("inputs"), ids[row["name"], "input"]),
-                "outputs": _io(artifacts, row.get("outputs"), ids[row["name"], "output"]),
+                "type": TYPES.get(row["kind"] or "task", "RUNTIME"),
+                "type_attributes": wire.present({"iteration_index": row["iteration"]}),
+                "inputs": _io(row, "inputs", used),
+                "outputs": _io(row, "outputs", used),
                 "child_tasks": [{"task_id": task_id(run["id"], child)} for child in children[row["name"]]],
                 "cache_fingerprint": row["cache_key"],
             }
@@ -90,14 +90,14 @@ def _detail(run: Row, row: Row) -> wire.Json:
         {
             "run_id": run["id"],
             "task_id": task_id(run["id"], row["name"]),
-            "display_name": row.get("display_name") or row["name"].rpartition("/")[2],
+            "display_name": row["display_name"] or row["name"].rpartition("/")[2],
             "create_time": wire.timestamp(run["created_at"]),
             "start_time": wire.timestamp(began),
             "end_time": wire.timestamp(row["finished_at"]),
             "state": wire.runtime_state(row["state"]),
             "execution_id": _execution(run["id"], row),
             "error": status_of(row["error"]),
-            "parent_task_id": task_id(run["id"], row["parent"]) if row.get("parent") else None,
+            "parent_task_id": task_id(run["id"], row["parent"]) if row["parent"] else None,
             "pod_name": row["name"],
             "state_history": _history(row),
         }
@@ -120,36 +120,34 @@ def _execution(run: str, row: Row) -> str:
     return wire.int64(int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1)
 
 
-def _artifact_ids(artifacts: Artifacts, run: str) -> Mapping[tuple[str, str], dict[str, list[int]]]:
-    """(task, direction) -> key -> numbers of artifacts."""
-    found: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(dict)
-    for link in artifacts.links(run):
-        found[link["task"], link["direction"]].setdefault(link["key"], []).append(link["number"])
-    return found
-
-
 def _children(rows: Iterable[Row]) -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        if row.get("parent"):
+        if row["parent"]:
             found[row["parent"]].append(row["name"])
     return found
 
 
-def _listed(ids: Mapping[str, list[int]]) -> wire.Json:
-    return {key: {"artifact_ids": [wire.int64(number) for number in numbers]} for key, numbers in ids.items()}
+def _listed(row: Row, way: str, used: Mapping[str, Row]) -> wire.Json:
+    """ArtifactLists by key."""
+    return {
+        key: {"artifact_ids": [wire.int64(used[id]["number"]) for id in ids if id in used]}
+        for key, ids in artifact_ids(row, way).items()
+    }
 
 
-def _io(artifacts: Artifacts, said: Mapping[str, Any] | None, ids: Mapping[str, list[int]]) -> wire.Json:
-    parameters = [
-        {"parameter_key": key, "value": value}
-        for key, value in ((said or {}).get("parameters") or {}).items()
-    ]
-    found = [
-        {"artifact_key": key, "artifacts": [artifact(artifacts.get(str(number))) for number in numbers]}
-        for key, numbers in ids.items()
-    ]
-    return wire.present({"parameters": parameters, "artifacts": found})
+def _io(row: Row, way: str, used: Mapping[str, Row]) -> wire.Json:
+    """Parameters and artifacts, as the coming API has them."""
+    parameters = ((row[way] or {}).get("parameters") or {}).items()
+    return wire.present(
+        {
+            "parameters": [{"parameter_key": key, "value": value} for key, value in parameters],
+            "artifacts": [
+                {"artifact_key": key, "artifacts": [artifact(used[id]) for id in ids if id in used]}
+                for key, ids in artifact_ids(row, way).items()
+            ],
+        }
+    )
 
 
 ROUTES = [
