@@ -98,7 +98,8 @@ class Listing:
     def token(self, value: Any, id: str) -> str:
         """The token of the page after the row with this value of the sort field and this id."""
         body = [self.thing, self.sort, self.descending, self.filter, value, id]
-        return base64.urlsafe_b64encode(json.dumps(body, separators=(",", ":")).encode()).decode()
+        text = json.dumps(body, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
 
 def parse(
@@ -222,7 +223,8 @@ def _check(operation: str, name: str, kind: Kind, key: str) -> None:
 
 def _from_token(fields: Fields, token: str) -> tuple[str, bool, str, tuple[Any, str]]:
     try:
-        body = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
+        padded = token + "=" * (-len(token) % 4)
+        body = json.loads(base64.b64decode(padded.encode(), altchars=b"-_", validate=True))
         thing, sort, descending, filter, value, id = body
     except (ValueError, TypeError, binascii.Error, RecursionError, UnicodeError) as error:
         raise UserError("Invalid page token", hint="Use the token as it was answered.") from error

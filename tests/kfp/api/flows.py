@@ -60,6 +60,16 @@ def waiting():
     wait()
 
 
+@dsl.container_component
+def show(n: int, x: float, flag: bool, words: list, map: dict):
+    return dsl.ContainerSpec(image="host", command=["true"], args=[n, x, flag, words, map])
+
+
+@dsl.pipeline(name="single")
+def single(n: int = 1, x: float = 1.5, flag: bool = False, words: list = [], map: dict = {}):  # noqa: B006
+    show(n=n, x=x, flag=flag, words=words, map=map)
+
+
 @dsl.pipeline(name="nested")
 def nested(items: list = ["a", "b"]):  # noqa: B006
     with dsl.ParallelFor(items) as item:
@@ -380,6 +390,68 @@ def name_first_client(host):
     made.delete_pipeline("line", force=True)
     assert not made.list_pipelines().pipelines
     made.delete_experiment("trial")
+
+
+def every_request(host):
+    """Each request that the client can make, for `recording.py`. Pipelines here have one task."""
+    made = kfp.Client(host=host, existing_token="token", cookies="a=b")
+    path = compiled(single)
+    experiment = made.create_experiment("recorded", description="d", namespace="kubeflow").experiment_id
+    made.create_experiment("recorded")
+    made.list_experiments(page_size=1, sort_by="created_at desc", namespace="kubeflow")
+    made.get_experiment(experiment_id=experiment)
+    one = made.upload_pipeline(path, pipeline_name="one", description="d").pipeline_id
+    version = made.upload_pipeline_version(path, "v2", pipeline_id=one, description="d").pipeline_version_id
+    made.get_pipeline_id("one")
+    made.list_pipelines(page_size=5, sort_by="display_name")
+    made.list_pipeline_versions(one, page_size=1, sort_by="created_at desc")
+    made.get_pipeline_version(one, version)
+    api = made._pipelines_api
+    api.pipeline_service_update_pipeline_version(
+        pipeline_version_pipeline_id=one,
+        pipeline_version_pipeline_version_id=version,
+        pipeline_version=kfp_server_api.V2beta1PipelineVersion(display_name="2.0"),
+    )
+    api.pipeline_service_update_pipeline(
+        pipeline_pipeline_id=one, pipeline=kfp_server_api.V2beta1Pipeline(description="new")
+    )
+    api.pipeline_service_get_pipeline_by_name(name="one", namespace="kubeflow")
+    api.pipeline_service_create_pipeline(pipeline=kfp_server_api.V2beta1Pipeline(display_name="empty"))
+    arguments = {"n": 2, "x": 0.5, "flag": True, "words": ["a"], "map": {"k": 1}}
+    package = made.create_run_from_pipeline_package(
+        path,
+        arguments=arguments,
+        run_name="package",
+        experiment_name="recorded",
+        enable_caching=False,
+        pipeline_root="/tmp/root",
+        service_account="sa",
+    ).run_id
+    made.run_pipeline(experiment, "ref", pipeline_id=one, version_id=version, params={"n": 3})
+    run = made.create_run_from_pipeline_func(waiting, run_name="wait", experiment_id=experiment).run_id
+    until(made, package, "SUCCEEDED")
+    filter = {"predicates": [{"operation": 1, "key": "display_name", "stringValue": "package"}]}
+    made.list_runs(experiment_id=experiment, filter=json.dumps(filter), namespace="kubeflow")
+    page = made.list_runs(page_size=1, sort_by="created_at desc", experiment_id=experiment)
+    made.list_runs(page_token=page.next_page_token, page_size=1, experiment_id=experiment)
+    until(made, run, "RUNNING")
+    made.terminate_run(run)
+    until(made, run, "CANCELED")
+    made.runs.run_service_retry_run(run_id=run)
+    until(made, run, "RUNNING")
+    made.terminate_run(run)
+    until(made, run, "CANCELED")
+    made.archive_run(run)
+    made.unarchive_run(run)
+    made.delete_run(run)
+    refused(made.get_run, run)
+    refused(made.run_pipeline, experiment, "bad", path, params={"nothing": 1})
+    made.delete_pipeline_version(one, version)
+    refused(made.delete_pipeline, one)
+    api.pipeline_service_delete_pipeline(pipeline_id=one, cascade=True)
+    made.archive_experiment(experiment)
+    made.unarchive_experiment(experiment)
+    made.delete_experiment(experiment)
 
 
 def command_line(host, *args):
