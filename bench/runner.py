@@ -15,11 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneline.execute.images import Program
+from tuneline.execute.images import Call, Program
 from tuneline.execute.runner import Runner
 from tuneline.plan.events import AttemptStarted, Event, Outputs, RunStarted, TaskSucceeded
 from tuneline.plan.schedule import Plan, RunState, decide
@@ -65,8 +64,8 @@ class Noop:
     def digest(self, container: Container) -> str:
         return "noop"
 
-    def program(self, command: Sequence[str]) -> Program:
-        return Program(entry="noop_step:main", args=tuple(command))
+    def program(self, call: Call) -> Program:
+        return Program(entry="noop_step:main", args=tuple(call.command))
 
 
 def noop_pipeline(count: int) -> dict[str, Any]:

@@ -21,6 +21,9 @@ class Settings:
     """`TUNELINE_PORT`: where this home's server listens, on 127.0.0.1."""
     task_slots: int = 2
     """`TUNELINE_TASK_SLOTS`: how many tasks of all runs may run at once. Default: the number of cores."""
+    task_env: Path | None = None
+    """`TUNELINE_TASK_ENV`: a Python environment with Kubeflow's SDK, which Python components run in. Default:
+    `<home>/environments/kfp`, made by the first task that needs it."""
     offline: bool = False
     """`TUNELINE_OFFLINE`: `1` never asks the network; pinned copies are used and said to be."""
     drain_s: float = 30.0
@@ -39,6 +42,7 @@ class Settings:
             url=(env.get("TUNELINE_URL") or "").rstrip("/") or None,
             port=_number(env, "TUNELINE_PORT", 8080, 0, 65535),
             task_slots=_number(env, "TUNELINE_TASK_SLOTS", max(2, os.cpu_count() or 1), 1, 4096),
+            task_env=_path(env, "TUNELINE_TASK_ENV"),
             offline=_flag(env, "TUNELINE_OFFLINE"),
             drain_s=float(_number(env, "TUNELINE_DRAIN_S", 30, 0, 86_400)),
             log_level=(env.get("TUNELINE_LOG_LEVEL") or "INFO").upper(),
@@ -60,6 +64,11 @@ class Settings:
         return self.home / "downloads"
 
     @property
+    def environments(self) -> Path:
+        """Packages of tasks, an environment a set of requirements; safe to delete when nothing runs."""
+        return self.home / "environments"
+
+    @property
     def endpoints(self) -> Path:
         """One folder an endpoint: traffic.json, request segments, logs."""
         return self.home / "endpoints"
@@ -75,6 +84,11 @@ def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int
         f"{name} is '{text}', which is not a whole number from {low} to {high}.",
         hint=f"Give a number, e.g. {name}={default}, or unset it.",
     )
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    text = env.get(name)
+    return Path(text).expanduser().absolute() if text else None
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneline.execute.images import OwnImage, Program
+from tuneline.execute.images import Call, OwnImage, Program
 from tuneline.execute.submitted import Submitted
 from tuneline.plan.events import (
     CacheHit,
@@ -92,15 +92,15 @@ class HostImage:
     def digest(self, container: Container) -> str:
         return "host"
 
-    def program(self, command: Sequence[str]) -> Program:
-        return Program(command=tuple(command))
+    def program(self, call: Call) -> Program:
+        return Program(command=tuple(call.command))
 
 
 class FunctionImage(HostImage):
     """The image `noop`: `noop_step.main` in a fork of the shim, as our own image runs steps."""
 
-    def program(self, command: Sequence[str]) -> Program:
-        return Program(entry="noop_step:main", args=tuple(command))
+    def program(self, call: Call) -> Program:
+        return Program(entry="noop_step:main", args=tuple(call.command))
 
 
 IMAGES = {"tuneline": OwnImage(), "host": HostImage(), "noop": FunctionImage()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.execute.doubles import EventLog, FunctionImage, pipeline, submitted
 
-from tuneline.execute.images import Program
+from tuneline.execute.images import Call, Program
 from tuneline.execute.runner import Runner
 from tuneline.settings import Settings
 from tuneline.types import RunId
@@ -19,8 +19,8 @@ from tuneline.types import RunId
 class CountingImage(FunctionImage):
     """Runs `counting_step.main`."""
 
-    def program(self, command: Any) -> Program:
-        return Program(entry="counting_step:main", args=tuple(command))
+    def program(self, call: Call) -> Program:
+        return Program(entry="counting_step:main", args=tuple(call.command))
 
 
 def line() -> dict[str, Any]:

@@ -80,7 +80,7 @@ def examine(chosen: Settings, cpuinfo: Path) -> list[Finding]:
         lambda: Finding("tuneline", True, f"{__version__} on Python {platform.python_version()}"),
         _memory, lambda: _bfloat16(cpuinfo), lambda: _disk(chosen.home),
         *(lambda row=row: _package(*row) for row in packages),
-        lambda: _server(chosen), _container_engine,
+        lambda: _task_environment(chosen), lambda: _server(chosen), _container_engine,
     ]  # fmt: skip
     return [look() for look in looks]
 
@@ -136,6 +136,19 @@ def _server(chosen: Settings) -> Finding:
     return Finding(
         "server", True, f"not running; port {chosen.port} is free, commands start it when they need it"
     )
+
+
+def _task_environment(chosen: Settings) -> Finding:
+    folder = chosen.task_env or chosen.environments / "kfp"
+    found = sorted(folder.glob("lib/python3*/site-packages/kfp-2*.dist-info"))
+    if found:
+        sdk = found[-1].name.removesuffix(".dist-info").replace("-", " ")
+        return Finding("Python components", True, f"{folder}: {sdk}", needed=False)
+    if chosen.task_env is None:
+        said = f"the first task that needs it makes {folder}"
+        return Finding("Python components", True, said, needed=False)
+    fix = "`make .venv-task/.ready` in a clone, or unset TUNELINE_TASK_ENV."
+    return Finding("Python components", False, f"{folder} has no Kubeflow SDK", fix, needed=False)
 
 
 def _container_engine() -> Finding:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tuneline.errors import InternalError, ResourceError, TransientError, TunelineError
 from tuneline.execute.files import AttemptFolder, Ending, Tail
+from tuneline.execute.images import Call
 from tuneline.execute.jobs import Job
 from tuneline.execute.process import Process, find, kill_left, launch
 from tuneline.plan.events import AttemptStarted, Outputs
@@ -83,16 +84,18 @@ def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Att
         shutil.rmtree(folder.path, ignore_errors=True)  # of an attempt that never got on record
         executor_input = folder.executor_input(job.component, job.parameters, job.inputs)
         words = expand([*job.container.command, *job.container.args], executor_input, job.names)
-        program = job.image.program(words)
         own = {name: resolve(value, executor_input, job.names) for name, value in job.container.env.items()}
-        folder.make({**program.to_json(), "timeout_s": job.container.timeout_s, "grace_s": GRACE_S})
+        program = job.image.program(Call(words, folder.path, job.container, own))
+        task = {**program.to_json(), "timeout_s": job.container.timeout_s, "grace_s": GRACE_S}
+        folder.make(task, program.files)
         about = {
             "TUNELINE_TASK_STATE": str(folder.state),
             "TUNELINE_RUN_ID": job.run,
             "TUNELINE_TASK": job.path,
         }
-        environment = {**env, **own, **program.env, **about}
-        process = launch(folder.path, folder.log, environment, packages=bool(program.entry))
+        environment = {**env, **program.env, **own, **about}
+        python = "" if program.environment else program.python
+        process = launch(folder.path, folder.log, environment, packages=bool(program.entry), python=python)
     except OSError as error:
         raise from_os(error, f"Task `{job.path}` could not be started", folder.path) from error
     except ValueError as error:

@@ -7,6 +7,7 @@ Outputs count only when the task's success is on record, with their digests.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +59,19 @@ class AttemptFolder:
         """What the task said about itself, a JSON object a line."""
         return self.path / "events.jsonl"
 
-    def make(self, task: Mapping[str, Any]) -> None:
-        """Make the folder, its state folder and `task.json`. Raises: OSError."""
+    def make(self, task: Mapping[str, Any], files: Mapping[str, str]) -> None:
+        """Make the folder, its state folder, `task.json`, and `files` by relative path. Raises: OSError.
+
+        A task's command may hold secrets among its parameters: only the user may read it.
+        """
         for folder in (self.path / "outputs", self.path / "parameters", self.state):
             folder.mkdir(parents=True, exist_ok=True)
-        (self.path / "task.json").write_text(json.dumps(task), encoding="utf-8")
+        body = self.path / "task.json"
+        with open(os.open(body, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(task, file)
+        for name, text in files.items():
+            (self.path / name).parent.mkdir(exist_ok=True)
+            (self.path / name).write_text(text, encoding="utf-8")
 
     def executor_input(
         self, component: Component, parameters: Mapping[str, Any], inputs: Artifacts

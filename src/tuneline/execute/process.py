@@ -18,17 +18,10 @@ from typing import IO
 
 import psutil
 
+from tuneline.execute import shim
+
 MARK = "TUNELINE_ATTEMPT"
 """Environment variable that every process of an attempt inherits: the attempt's folder."""
-# Imported, not run as a script: a script is compiled anew each time. Without `site` it starts faster.
-_MAIN = "import os, sys; os._exit(main(sys.argv[1]))"
-_BARE = (
-    "-I",
-    "-S",
-    "-c",
-    f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from shim import main; {_MAIN}",
-)
-_FULL = ("-P", "-c", f"from tuneline.execute.shim import main; {_MAIN}")
 _SAME_START_S = 2.0
 """How far two readings of one process's start time may differ: the kernel counts from a boot time that
 drifts."""
@@ -97,18 +90,20 @@ class Process:
             pass
 
 
-def launch(folder: Path, log: Path, env: Mapping[str, str], *, packages: bool) -> Process:
+def launch(
+    folder: Path, log: Path, env: Mapping[str, str], *, packages: bool = False, python: str = ""
+) -> Process:
     """Start a shim for the attempt in `folder`. It waits for `go`.
 
     Args:
         log: where it and the task write.
-        flags: of the interpreter: `-P` where the task runs in a fork of it, `-I -S` where it is only the
-        shim.
+        packages: whether the task runs in a fork of this interpreter and needs what is installed here.
+        python: another interpreter, in a fork of which the task runs.
     Raises: OSError if it cannot be started.
     """
     with log.open("ab") as sink:
         child = subprocess.Popen(
-            [sys.executable, *(_FULL if packages else _BARE), str(folder)],
+            [*_interpreter(packages, python), str(folder)],
             stdin=subprocess.PIPE,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -118,6 +113,16 @@ def launch(folder: Path, log: Path, env: Mapping[str, str], *, packages: bool) -
         )
     child.returncode = 0  # `Process` waits for it; Popen must neither wait nor warn
     return Process(child.pid, _start_time(child.pid), _pidfd(child.pid), child.stdin)
+
+
+def _interpreter(packages: bool, python: str) -> list[str]:
+    if python:
+        return [python, "-c", shim.shim_code(shim.__file__, alone=False)]
+    if packages:
+        code = "import os, sys; from tuneline.execute.shim import main; os._exit(main(sys.argv[1]))"
+        return [sys.executable, "-P", "-c", code]
+    # Only the shim runs here: without `site` it starts faster.
+    return [sys.executable, "-I", "-S", "-c", shim.shim_code(shim.__file__, alone=True)]
 
 
 def find(pid: int, started: float, folder: Path) -> Process | None:

@@ -31,9 +31,8 @@ from tuneline.execute.active import RECORD_RETRY_S, ActiveRun
 from tuneline.execute.attempts import GRACE_S, Attempt, Conclusion, conclude
 from tuneline.execute.calls import Calls
 from tuneline.execute.environment import of_tasks
-from tuneline.execute.images import Images, OwnImage
+from tuneline.execute.images import Images, MachineImages
 from tuneline.execute.submitted import Submitted
-from tuneline.plan.compile import IMAGE
 from tuneline.plan.events import Cache, Event, EventSink, EventSource, Lease, LeaseLost
 from tuneline.plan.nodes import Status
 from tuneline.settings import Settings
@@ -69,8 +68,8 @@ class Runner:
         self._cache = cache
         self._settings = settings
         self._clock = clock
-        self._images: Images = images or {IMAGE: OwnImage()}
         self._env = of_tasks(os.environ if env is None else env, settings, server_url)
+        self._images: Images = images or MachineImages(settings, self._env)
         self._runs: OrderedDict[RunId, ActiveRun] = OrderedDict()
         self._held = threading.Condition()
         """Guards `_names`: the runs that are held, for callers from other threads."""

@@ -6,9 +6,10 @@ as stdin. It starts the task only when a byte comes through the pipe: the runner
 record, so a runner that dies in between leaves no task that nobody knows of. The end is written to
 `exit.json`, atomically.
 
-Standard library only, and little of it: every task pays for its imports. For our own image the task runs in a
-fork of this interpreter, which saves starting a second one. Limits: processes that a task started are all
-found and killed on Linux (the shim adopts orphans); elsewhere those that stay in the task's process group.
+Standard library only, and little of it: every task pays for its imports. For our own image, and for a Python
+component whose environment is there, the task runs in a fork of this interpreter, which saves starting a
+second one. Limits: processes that a task started are all found and killed on Linux (the shim adopts orphans);
+elsewhere those that stay in the task's process group.
 """
 
 import atexit
@@ -20,7 +21,7 @@ import resource
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _RESERVED = 4096
@@ -32,7 +33,8 @@ _HELD = {signal.SIGTERM, signal.SIGALRM}
 class Shim:
     """One attempt. Signal handlers act on it while `run` waits.
 
-    `task`: {"command": argv, or "entry": "module:function" and "args", "timeout_s": 0 for none, "grace_s"}.
+    `task`: {"command": argv, or "entry": "module:function" and "args", or "module" and "args", "environment":
+    for `layers.prepare` or null, "timeout_s": 0 for none, "grace_s"}.
     """
 
     def __init__(self, folder: str, task: dict[str, Any]) -> None:
@@ -82,9 +84,17 @@ class Shim:
         try:
             os.setpgid(0, 0)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+            python = ""
+            if self.task.get("environment"):
+                python = importlib.import_module("layers").prepare(self.task["environment"], self.folder)
             if self.task.get("entry"):
                 module, _, function = self.task["entry"].partition(":")
                 code = getattr(importlib.import_module(module), function)(*self.task["args"])
+            elif self.task.get("module") and python:
+                os.execv(python, [python, "-c", task_code(__file__), self.folder])
+            elif self.task.get("module"):
+                _run_module(self.task)
+                code = 0
             else:
                 os.execvp(self.task["command"][0], self.task["command"])
         except SystemExit as ended:
@@ -93,8 +103,10 @@ class Shim:
             code = 127
             _say(f"{error.filename or self.task['command'][0]}: not found")
         except BaseException:
-            sys.excepthook(*sys.exc_info())
+            _report()
         finally:
+            if self.task.get("module"):
+                _wait_for_threads()
             _leave(code)
 
     def _stop(self, *_: object) -> None:
@@ -118,6 +130,54 @@ class Shim:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, os.path.join(self.folder, "exit.json"))
+
+
+def shim_code(file: str, *, alone: bool) -> str:
+    """What an interpreter runs with `-c` to be a shim. `file`: this one. It is imported, not run as a script,
+    because a script is compiled anew each time; `alone`: nothing else runs there, so its folder may stay on
+    the path."""
+    return _code(file, "main", alone) + "import os; os._exit(main(sys.argv[1]))"
+
+
+def task_code(file: str) -> str:
+    """What the interpreter of an environment runs with `-c` to be the task itself, in the shim's child."""
+    return _code(file, "become_module", alone=False) + "become_module(sys.argv[1])"
+
+
+def _code(file: str, name: str, alone: bool) -> str:
+    leave = "" if alone else "sys.path.pop(); sys.modules.pop('shim'); "
+    return f"import sys; sys.path.append({os.path.dirname(file)!r}); from shim import {name}; {leave}"
+
+
+def become_module(folder: str) -> NoReturn:
+    """Run the module that `task.json` in `folder` names, as `python -m` does, and end."""
+    with open(os.path.join(folder, "task.json"), encoding="utf-8") as file:
+        _run_module(json.load(file))
+    sys.exit(0)
+
+
+def _run_module(task: dict[str, Any]) -> None:
+    sys.argv = ["-m", *task["args"]]
+    sys.path[0] = os.getcwd()
+    runpy = importlib.import_module("runpy")  # not for every task's shim to load
+    runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
+
+
+def _wait_for_threads() -> None:
+    """Wait for threads that are no daemons, as an interpreter does at its end."""
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+
+
+def _report() -> None:
+    """Print the error under way as an interpreter does at its end, without the frames of this file."""
+    kind, error, trace = sys.exc_info()
+    if kind is None or error is None:
+        return
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    sys.excepthook(kind, error.with_traceback(trace), trace)
 
 
 def _leave(code: int) -> None:

@@ -1,33 +1,73 @@
-"""What a container's image means on this machine. `tuneline` is this interpreter; others come later, here.
+"""What an image is to the runner: it says what it cannot run, by what the cache knows it, and what to start.
 
 A runner is given images by name. A pipeline that names another is refused before anything of it runs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from tuneline.errors import SpecError
-from tuneline.execute.closure import Closures
 from tuneline_ir import Container, Pipeline
 
 
 @dataclass(frozen=True)
+class Mount:
+    """A folder or file of this machine that a container finds under `inside`."""
+
+    here: Path
+    inside: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an attempt asks of an image."""
+
+    command: Sequence[str]
+    """Command and arguments, placeholders resolved."""
+    folder: Path
+    """The attempt's, which the task writes to."""
+    container: Container = field(default_factory=lambda: Container(""))
+    """As the pipeline has it."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What the pipeline and its platform document set."""
+    mounts: Sequence[Mount] = ()
+
+
+@dataclass(frozen=True)
 class Program:
-    """What the shim runs: a command, or a function in a fork of its own interpreter."""
+    """What the shim runs: a command, a function in a fork of its own interpreter, or a module in a fork of
+    another one."""
 
     command: tuple[str, ...] = ()
     entry: str = ""
     """`module:function`, returning an exit code."""
+    module: str = ""
+    """Run as `python -m` runs it, by `python`."""
     args: tuple[str, ...] = ()
+    """Of the function or the module."""
+    python: str = ""
+    """The interpreter of `module`. Empty with `environment`: that environment's, once it is made."""
+    environment: Mapping[str, Any] | None = None
+    """Packages that must be there first: what `execute.layers` makes in the task's own process."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Texts to put into the attempt's folder, by relative path."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Set beside what the container itself sets."""
+    """Set unless the container itself sets it."""
     notes: tuple[str, ...] = ()
     """What is otherwise here than the container asks for."""
 
     def to_json(self) -> dict[str, Any]:
         """What the shim reads of it."""
-        return {"command": list(self.command), "entry": self.entry, "args": list(self.args)}
+        return {
+            "command": list(self.command),
+            "entry": self.entry,
+            "module": self.module,
+            "args": list(self.args),
+            "environment": self.environment,
+        }
 
 
 class Image(Protocol):
@@ -41,7 +81,7 @@ class Image(Protocol):
         """What the cache knows the container's code by."""
         ...
 
-    def program(self, command: Sequence[str]) -> Program:
+    def program(self, call: Call) -> Program:
         """What runs a command whose placeholders are resolved."""
         ...
 
@@ -56,32 +96,6 @@ class Images(Protocol):
     def __iter__(self) -> Iterator[str]:
         """Names, for messages."""
         ...
-
-
-class OwnImage:
-    """The image `tuneline`: steps, run by this interpreter."""
-
-    def __init__(self, closures: Closures | None = None) -> None:
-        self._closures = closures or Closures()
-
-    def faults(self, container: Container) -> list[str]:
-        """See Image."""
-        words = [*container.command, *container.args]
-        if (
-            words[:2] == ["tuneline", "step"]
-            and len(words) == 5
-            and words[3:] == ["--executor-input", "{{$}}"]
-        ):
-            return []
-        return ["the image `tuneline` runs only `tuneline step NAME --executor-input {{$}}`"]
-
-    def digest(self, container: Container) -> str:
-        """See Image: the digest of the step's import closure."""
-        return self._closures.digest([*container.command, *container.args][2])
-
-    def program(self, command: Sequence[str]) -> Program:
-        """See Image."""
-        return Program(entry="tuneline.steps.main:main", args=(command[2], command[4]))
 
 
 def check_images(pipeline: Pipeline, images: Images) -> None:
