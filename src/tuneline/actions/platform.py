@@ -99,7 +99,7 @@ class Platform:
             except TunelineError as error:  # it must not keep the others, or the server, down
                 LOG.error("run %s cannot go on: %s", run, error.message)
                 self.record.runs.append(lease, [RunEnded("FAILED", error.to_json())], self._clock())
-        self.kfp.runs.sweep()
+        self.kfp.runs.sweep(all=True)
         return list(left)
 
     def cancel(self, id: str, by: str = "") -> Json:

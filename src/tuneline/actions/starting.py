@@ -75,7 +75,7 @@ class Starter:
 
     def submitted(self, run: RunId) -> Submitted:
         """A run on record, as the runner takes it."""
-        row, ir = self._record.runs.get(run), self._record.runs.ir(run)
+        row, ir = self._record.runs.get(run, deleted=True), self._record.runs.ir(run)
         before = None if row["retries"] is None else RunId(row["retries"])
         return Submitted(
             run,

@@ -221,11 +221,11 @@ class Runs:
         with self._store.read() as db:
             return [(row.n, row.body) for row in db.execute(wanted.order_by(series.c.n).limit(limit))]
 
-    def get(self, run: RunId) -> RowMapping:
-        """The run's row (without its pipeline). Raises NotFoundError."""
+    def get(self, run: RunId, deleted: bool = False) -> RowMapping:
+        """The run's row (without its pipeline); with `deleted` also of one that is. Raises NotFoundError."""
         with self._store.read() as db:
             row = db.execute(select(runs).where(runs.c.id == run)).mappings().first()
-        if row is None:
+        if row is None or (row["storage_state"] == DELETED and not deleted):
             raise _no_run(run)
         return row
 

@@ -1,8 +1,8 @@
 """The client's requests as bytes, with the ids of one server replaced by where they were first answered.
 
 `python -m tests.kfp.api.recording URL OUT KFP_PYTHON` writes a recording: a proxy in front of the server at
-URL passes on what `flows.every_request` sends, and keeps it. In a kept request `{{3.runs.0.run_id}}` stands
-for what answer 3 had there, so a replay against another server sends the same bytes but for ids and page tokens.
+URL passes on what `flows.every_request` sends, and keeps it. In a kept request `{{3.runs.0.run_id}}` is what
+answer 3 had there, so a replay against another server sends the same bytes but for ids and page tokens.
 """
 
 import json

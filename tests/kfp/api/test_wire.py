@@ -10,6 +10,8 @@ import time
 import pytest
 from tests.execute.doubles import pipeline
 
+from tuneline.errors import NotFoundError
+
 
 def spec(tasks=None, name="plain", **inputs):
     body = pipeline(tasks or {"a": {"sh": "echo said; true"}}, name)
@@ -445,6 +447,8 @@ def test_a_deleted_run_ends_and_leaves_nothing(http, tmp_path, platform):
     refused(http.get(f"/runs/{run}"), 404, 5)
     refused(http.delete(f"/runs/{run}"), 404, 5)
     assert http.get("/runs").json() == {}
+    with pytest.raises(NotFoundError):
+        platform.run(run)
     deadline = time.monotonic() + 20
     while (tmp_path / "runs" / run).exists() or platform.record.runs.active():
         platform.kfp.runs.sweep()

@@ -6,6 +6,7 @@ Any number of them may be active at once, unlike runs of a project. Limits: one 
 import contextlib
 import logging
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,9 @@ class KfpRuns:
         self._folder = folder
         self._user = user
         self._clock = clock
+        self._sweeping = threading.Lock()
+        self._hidden: set[str] = set()
+        """Deleted runs that may not have ended yet."""
 
     def create(self, asked: RunRequest) -> Row:
         """Start a run; its row, PENDING. Raises: UserError, SpecError, NotFoundError, storing nothing."""
@@ -184,13 +188,18 @@ class KfpRuns:
         What another run read of it, or a release came of, stays: see `record/run_removal.py`.
         """
         row = self._record.run_lists.hide(run)
+        with self._sweeping:
+            self._hidden.add(run)
         if row["state"] in ACTIVE:
             self._cancel(run)
         self.sweep()
 
-    def sweep(self) -> None:
-        """Remove deleted runs that have ended by now, and their files."""
-        for run in self._record.run_lists.purge(ACTIVE):
+    def sweep(self, all: bool = False) -> None:
+        """Remove deleted runs that have ended by now, and their files. all: also of an earlier server's."""
+        with self._sweeping:
+            gone = self._record.run_lists.purge(ACTIVE, None if all else self._hidden)
+            self._hidden.difference_update(gone)
+        for run in gone:
             shutil.rmtree(self._folder / run, ignore_errors=True)
 
     def _cancel(self, run: str) -> None:
