@@ -1,5 +1,6 @@
 """How a run begins or goes on, whoever asks: checked, stored, handed to the runner; forgotten if refused."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from tuneline.plan.secrets import split
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.types import Clock, RunId
+
+LOG = logging.getLogger("tuneline.actions")
 
 
 class Starter:
@@ -38,6 +41,8 @@ class Starter:
         masked, secrets = split(new.parameters)
         tasks = children_of(Context(pipeline, {}), RunState.new(Context(pipeline, {})).root)
         warnings = (*new.warnings, *(SECRET_WARNING.format(name=name) for name in secrets))
+        for warning in warnings:
+            LOG.warning("run %s: %s", new.id, warning)
         new = replace(new, parameters=masked, tasks=tasks, warnings=warnings)
         self._record.runs.create(new, self._clock())
         try:

@@ -439,6 +439,10 @@ def test_a_clone_may_have_another_name_and_other_parameters(http):
     assert clone["pipeline_spec"] == made["pipeline_spec"]
     assert clone["run_id"] != made["run_id"]
     refused(http.post("/runs/none:clone"), 404, 5, "Run none not found")
+    lost = http.post("/experiments", json={"display_name": "lost"}).json()["experiment_id"]
+    run = started(http, experiment_id=lost)["run_id"]
+    http.delete(f"/experiments/{lost}")
+    assert http.post(f"/runs/{run}:clone").json()["experiment_id"] == made["experiment_id"]
 
 
 def test_a_deleted_run_ends_and_leaves_nothing(http, tmp_path, platform):

@@ -91,10 +91,15 @@ class KfpRuns:
         Secrets are those of the other one. Raises: as `create`.
         """
         row = self.get(run)
-        kept = (row["parameters"] or {}) | read_secrets(self._folder / run)
+        kept = {**(row["parameters"] or {}), **read_secrets(self._folder / run)}
+        experiment = row["experiment"]
+        try:
+            self._record.experiments.get(experiment)
+        except NotFoundError:
+            experiment = ""  # it was deleted; the clone goes to the default one
         request = RunRequest(
             display_name=display_name or f"Clone of {row['display_name']}"[:MAX_NAME],
-            experiment_id=row["experiment"],
+            experiment_id=experiment,
             description=row["description"],
             parameters=kept | (parameters or {}),
             pipeline_root=row["pipeline_root"],
