@@ -91,7 +91,7 @@ class KfpRuns:
         Secrets are those of the other one. Raises: as `create`.
         """
         row = self.get(run)
-        kept = {**(row["parameters"] or {}), **read_secrets(self._folder / run)}
+        kept = {**(row["parameters"] or {}), **read_secrets(self._folder / run), **(parameters or {})}
         experiment = row["experiment"]
         try:
             self._record.experiments.get(experiment)
@@ -101,7 +101,7 @@ class KfpRuns:
             display_name=display_name or f"Clone of {row['display_name']}"[:MAX_NAME],
             experiment_id=experiment,
             description=row["description"],
-            parameters=kept | (parameters or {}),
+            parameters=kept,
             pipeline_root=row["pipeline_root"],
             service_account=row["service_account"],
             plugins_input=row["plugins_input"],

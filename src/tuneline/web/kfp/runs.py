@@ -111,7 +111,7 @@ def _shown(row: Row) -> wire.Json:
     if row["pipeline_version_id"]:
         reference = {"pipeline_id": row["pipeline_id"], "pipeline_version_id": row["pipeline_version_id"]}
     config = wire.present({"parameters": row["parameters"] or {}, "pipeline_root": row["pipeline_root"]})
-    return wire.present(
+    return {"runtime_config": config} | wire.present(
         {
             "experiment_id": row["experiment"],
             "run_id": row["id"],
@@ -119,7 +119,6 @@ def _shown(row: Row) -> wire.Json:
             "storage_state": row["storage_state"],
             "description": row["description"],
             "pipeline_version_reference": reference,
-            "runtime_config": config,
             "service_account": row["service_account"],
             "created_at": wire.timestamp(row["created_at"]),
             "scheduled_at": wire.timestamp(row["scheduled_at"]),
