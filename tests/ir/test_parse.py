@@ -163,9 +163,15 @@ def test_all_faults_are_reported_at_once_each_with_its_place() -> None:
     assert caught.value.faults == (
         "root.dag.tasks.second: `dependentTasks`: there is no task `third`",
         "root.dag.tasks.second: `count`: `first` does not put out `number`; its parameters: count",
-        "root.dag.tasks.first: `comp-first` has no input `m` in its parameters",
         "root.dag.tasks.first: the input `n` of `comp-first` is not given",
     )
+
+
+def test_a_parameter_may_be_given_that_only_placeholders_read() -> None:
+    ir = copy.deepcopy(TWO_TASKS)
+    given = ir["root"]["dag"]["tasks"]["first"]["inputs"]["parameters"]
+    given["pipelinechannel--who"] = {"runtimeValue": {"constant": "you"}}
+    assert parse(ir).tasks["first"].parameters["pipelinechannel--who"] == Constant("you")
 
 
 def test_tasks_that_wait_for_each_other_are_named() -> None:

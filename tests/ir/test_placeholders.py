@@ -153,6 +153,11 @@ def test_a_constant_is_resolved_in_lists_and_structs_and_numbers_in_it_stay_numb
         resolve_value(["{{$.inputs.parameters['absent']}}"], EXECUTOR_INPUT, NAMES)
 
 
+def test_a_constant_that_begins_and_ends_with_placeholders_is_not_one() -> None:
+    constant = "{{$.inputs.parameters['i']}} and {{$.inputs.parameters['i']}}"
+    assert resolve_value(constant, EXECUTOR_INPUT, NAMES) == "3 and 3"
+
+
 CONCAT = (  # ConcatPlaceholder(["--x=", opt, IfPresentPlaceholder("n", then=Concat(["a", n]), else_="none")])
     '{"Concat": ["--x=", "{{$.inputs.parameters[\'opt\']}}", {"IfPresent": {"InputName": "n", "Then": '
     '{"Concat": ["a", "{{$.inputs.parameters[\'n\']}}"]}, "Else": "none"}}]}'

@@ -1,5 +1,6 @@
 """Parameter values: what a declared type takes, and how a value is written."""
 
+import copy
 import json
 from typing import Any
 
@@ -119,3 +120,12 @@ def test_a_value_written_into_a_command_reads_back(value: Any) -> None:
 
 def type_of(value: Any) -> type:
     return type(value)
+
+
+def test_a_number_that_passed_as_a_text_is_a_number_again_where_one_is_asked_for() -> None:
+    text = convert(3, "STRING")
+    assert (text, json.dumps([text])) == ("3", '["3"]')
+    assert convert(text, "NUMBER_INTEGER") == 3
+    assert convert(copy.deepcopy(convert([1], "STRING")), "LIST") == [1]
+    with pytest.raises(ValueError, match="no NUMBER_INTEGER"):
+        convert("3", "NUMBER_INTEGER")

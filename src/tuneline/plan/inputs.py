@@ -28,7 +28,7 @@ from tuneline_ir import (
 
 Nodes = Mapping[str, Node]
 
-_ANY = re.compile(r"\{\{\$(?:\..*?)?\}\}", re.DOTALL)
+_ANY = re.compile(r"\{\{\$(?:\.(?:(?!\}\}).)*)?\}\}", re.DOTALL)
 _ABSENT: Any = object()
 _ERROR_CODE = {Status.FAILED: 13, Status.CANCELED: 1}
 """google.rpc.Code: INTERNAL, CANCELLED."""

@@ -91,8 +91,9 @@ def _task_faults(pipeline: Pipeline, outer: Component, dag: Dag, task: Task) -> 
         ("parameters", component.inputs.parameters, task.parameters),
         ("artifacts", component.inputs.artifacts, task.artifacts),
     ):
-        unknown = [name for name in given if name not in declared and not _items(task, name)]
-        faults.extend(f"`{component.name}` has no input `{name}` in its {kind}" for name in unknown)
+        if kind == "artifacts":  # parameters that no component declares are what placeholders read
+            unknown = [name for name in given if name not in declared and not _items(task, name)]
+            faults.extend(f"`{component.name}` has no input `{name}` in its {kind}" for name in unknown)
         missing = [
             name for name, spec in declared.items() if not (spec.optional or name in given or name == item)
         ]

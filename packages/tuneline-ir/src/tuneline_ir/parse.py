@@ -168,7 +168,7 @@ def _importer(node: Node) -> Importer:
         source,
         schema.text("schemaTitle", "system.Artifact"),
         schema.text("schemaVersion", "0.0.1"),
-        dict(node.node("metadata").body),
+        dict(whole(node.node("metadata").body)),
         node.flag("reimport"),
         node.flag("downloadToWorkspace"),
     )
@@ -199,7 +199,7 @@ def _interface(node: Node) -> Interface:
             schema.text("schemaTitle", "system.Artifact"),
             schema.text("schemaVersion", "0.0.1"),
             body.flag("isOptional"),
-            dict(body.node("metadata").body),
+            dict(whole(body.node("metadata").body)),
             body.flag("isArtifactList"),
         )
     return Interface(parameters, artifacts)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tuneline_ir.values import to_text
 
-_ANY = re.compile(r"\{\{\$(?:\..*?)?\}\}", re.DOTALL)
+_ANY = re.compile(r"\{\{\$(?:\.(?:(?!\}\}).)*)?\}\}", re.DOTALL)
 _KEY = r"""\[\s*(?:'([^']*)'|"([^"]*)")\s*\]"""
 _FORMS = tuple(
     (kind, re.compile(r"\{\{\$" + pattern + r"\}\}"))

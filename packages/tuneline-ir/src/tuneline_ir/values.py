@@ -12,6 +12,22 @@ _STRUCTS = ("STRUCT", "TASK_FINAL_STATUS", "TASK_CONFIG")
 TYPES = ("STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", *_STRUCTS)
 
 
+class Written(str):
+    """The text of a value that stands where the IR says STRING; the value itself is kept.
+
+    KFP's SDK says STRING of a loop's item if its list says nothing of its items, and lets a task that takes
+    numbers have it.
+    """
+
+    value: Any
+
+    def __new__(cls, text: str, value: Any = None) -> "Written":
+        """The text, and what it was."""
+        self = super().__new__(cls, text)
+        self.value = value
+        return self
+
+
 def convert(value: Any, type: str, literals: Sequence[Any] = (), *, optional: bool = False) -> Any:
     """The value as its declared type has it.
 
@@ -49,7 +65,8 @@ def _typed(value: Any, type: str) -> Any:
     if value is None:
         raise ValueError(f"null is no {type}")
     if type == "STRING":
-        return value if isinstance(value, str) else to_text(value)
+        return value if isinstance(value, str) else Written(to_text(value), value)
+    value = value.value if isinstance(value, Written) else value
     if type == "NUMBER_INTEGER" and _number(value) and float(value).is_integer():
         return int(value)
     if type == "NUMBER_DOUBLE" and _number(value):
