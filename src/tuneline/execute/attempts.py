@@ -5,6 +5,7 @@ Limits: decides nothing about the run; the caller stores the events and says `go
 
 import errno
 import logging
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from tuneline.execute.images import Call
 from tuneline.execute.jobs import Job
 from tuneline.execute.process import Process, find, kill_left, launch
 from tuneline.plan.events import AttemptStarted, Outputs
-from tuneline_ir import expand, resolve
+from tuneline_ir import Constant, expand, resolve
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ GRACE_S = 5.0
 """How long a task may take to end by itself after it was asked to."""
 _KILLED = (-1, -2, -9, -15)
 """HUP, INT, KILL, TERM: sent by somebody else, so the attempt is lost, not failed."""
+_OWN = re.compile(r"\{\{\$(?:\.outputs[^{}]*|\.outputMetadataUri)?\}\}")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LITTLE = 1 << 20
 """Free bytes under which a disk counts as full."""
@@ -82,7 +84,7 @@ def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Att
     folder = AttemptFolder(job.folder / str(number))
     try:
         shutil.rmtree(folder.path, ignore_errors=True)  # of an attempt that never got on record
-        executor_input = folder.executor_input(job.component, job.parameters, job.inputs)
+        executor_input = _filled(job, folder.executor_input(job.component, job.parameters, job.inputs))
         words = expand([*job.container.command, *job.container.args], executor_input, job.names)
         own = {name: resolve(value, executor_input, job.names) for name, value in job.container.env.items()}
         program = job.image.program(Call(words, folder.path, job.container, own))
@@ -101,6 +103,19 @@ def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Att
     except ValueError as error:
         raise InternalError(f"Task `{job.path}` could not be started: {error}.") from error
     return Attempt(job, number, folder, process, key, program.notes)
+
+
+def _filled(job: Job, executor_input: dict[str, Any]) -> dict[str, Any]:
+    """The executor's input, with constants that are a placeholder of the executor's own (`{{$}}`, an output's
+    file) made what they are in this attempt. A value that only looks like one stays."""
+    values = executor_input["inputs"]["parameterValues"]
+    own = {
+        key: source.value
+        for key, source in job.task.parameters.items()
+        if isinstance(source, Constant) and isinstance(source.value, str) and _OWN.fullmatch(source.value)
+    }
+    values |= {key: resolve(text, executor_input, job.names) for key, text in own.items()}
+    return executor_input
 
 
 def adopt(job: Job, started: AttemptStarted) -> Attempt:

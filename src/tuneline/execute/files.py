@@ -8,6 +8,7 @@ Outputs count only when the task's success is on record, with their digests.
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,8 @@ class AttemptFolder:
         uri = str(made.get("uri") or self.path / "outputs" / name)
         custom = str(made.get("custom_path") or made.get("customPath") or "")
         path = Path(custom or uri)
+        if custom and "://" not in uri:
+            _bring(path, Path(uri))
         if path.exists():
             digest, size_bytes = digest_path(path)
         else:
@@ -206,6 +209,17 @@ class Tail:
             self._mark.write_text(str(self._offset))
         except OSError:
             return  # a full disk: at worst some points are stored twice after a restart
+
+
+def _bring(made: Path, uri: Path) -> None:
+    """What a task put at a path of its own is found at its URI too: KFP's SDK reads it there."""
+    if not made.exists() or uri.exists():
+        return
+    uri.parent.mkdir(parents=True, exist_ok=True)
+    if made.is_dir():
+        shutil.copytree(made, uri)
+    else:
+        shutil.copyfile(made, uri)
 
 
 def _described(name: str, type: str, version: str) -> dict[str, Any]:
