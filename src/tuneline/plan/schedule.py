@@ -180,10 +180,21 @@ class RunState:
         while loop.released < len(loop.children):
             node = self.tasks[loop.children[loop.released]]
             loop.released += 1
-            if node.status in OPEN:
-                if node.status is Status.WAITING:
-                    self._release(node)
+            if node.status is Status.WAITING:
+                self._release(node)
                 return
+            if node.status is Status.RUNNING:  # a retry of the run opened it again
+                self._resume(node)
+                return
+
+    def _resume(self, graph: Node) -> None:
+        """Let go on what waits in a graph that was opened again, as far as its loops' limits go."""
+        children = [self.tasks[path] for path in graph.children]
+        self._release_waiting(graph, children)
+        if graph.kind is not Kind.LOOP:
+            for child in children:
+                if not child.leaf and child.status is Status.RUNNING:
+                    self._resume(child)
 
     def _release(self, node: Node) -> None:
         (self.ready if node.leaf else self.acting)[node.path] = None
@@ -266,7 +277,7 @@ class RunState:
                 child.unmet = self._count_unmet(child)
             if graph.open == 0:
                 self.closing[graph.path] = None
-            self._release_waiting(graph, children)
+        self._resume(self.root)
 
     def _count_unmet(self, node: Node) -> int:
         if node.index is not None:
