@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from kfp import dsl
 from tests.conformance.pipelines.common import case, component
+
+from kfp import dsl
 
 
 @component

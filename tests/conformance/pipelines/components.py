@@ -2,8 +2,9 @@
 
 import os
 
-from kfp import dsl
 from tests.conformance.pipelines.common import case, component
+
+from kfp import dsl
 
 FILES = os.path.join(os.path.dirname(__file__), "files")
 

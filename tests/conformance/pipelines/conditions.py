@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from kfp import dsl
 from tests.conformance.pipelines.common import add, case, component, echo, fail, read_text, write_text
+
+from kfp import dsl
 
 
 @case(

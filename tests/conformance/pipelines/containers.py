@@ -2,8 +2,9 @@
 
 from typing import Optional
 
-from kfp import components, dsl
 from tests.conformance.pipelines.common import case, component
+
+from kfp import components, dsl
 
 
 @dsl.container_component

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from kfp import local
 from tests.conformance.pipelines.compile import load
+
+from kfp import local
 
 
 def outputs(case: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from typing import Dict, List
 
-from kfp import dsl
 from tests.conformance.pipelines.common import (
     add,
     as_json,
@@ -13,6 +12,8 @@ from tests.conformance.pipelines.common import (
     read_text,
     write_text,
 )
+
+from kfp import dsl
 
 
 def _loop(count: int, inside: dict, path: str = "for-loop-1", state: str = "SUCCEEDED") -> dict:

@@ -2,8 +2,9 @@
 
 from typing import Optional
 
-from kfp import dsl, kubernetes
 from tests.conformance.pipelines.common import case, component, echo
+
+from kfp import dsl, kubernetes
 
 
 @component

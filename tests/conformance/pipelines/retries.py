@@ -1,7 +1,8 @@
 """Retries of tasks and of nested pipelines."""
 
-from kfp import dsl
 from tests.conformance.pipelines.common import add, case, component, echo, fail
+
+from kfp import dsl
 
 
 @component

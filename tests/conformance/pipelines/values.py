@@ -2,8 +2,9 @@
 
 from typing import NamedTuple, Optional
 
-from kfp import dsl
 from tests.conformance.pipelines.common import add, as_json, case, component, echo
+
+from kfp import dsl
 
 
 @component
