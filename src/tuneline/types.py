@@ -5,6 +5,7 @@ A digest is always written `sha256:<64 hex>`; a time is Unix seconds as a float,
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NewType
 
@@ -22,6 +23,20 @@ Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
 def canonical_json(value: Json) -> str:
     """One text for equal values: sorted keys, no spaces, UTF-8 as it is. Digests of values cover this."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def finite_json(value: Any) -> Any:
+    """`value` with numbers that strict JSON cannot say written as strings.
+
+    `"Infinity"`, `"-Infinity"`, `"NaN"`, as in protobuf's JSON. Tuples become lists; all else stays as it is.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: finite_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_json(item) for item in value]
+    return value
 
 
 def digest_bytes(data: bytes) -> Digest:

@@ -32,7 +32,14 @@ class JsonText(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Python to text."""
-        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        if value is None:
+            return None
+        said = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        try:
+            said.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which no database takes but as its escape
+            return json.dumps(value, separators=(",", ":"))
+        return said
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Text to Python."""

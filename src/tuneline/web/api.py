@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from tuneline.actions import Platform
 from tuneline.actions.proposing import Offer
 from tuneline.record.runs import ACTIVE
+from tuneline.web.json import JsonRoute
 
 Json = dict[str, Any]
 
@@ -72,7 +73,7 @@ class ShutdownBody(Strict):
 
 def api_router(platform: Platform) -> APIRouter:
     """All routes over `platform`."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
     _server_routes(router, platform)
     _run_routes(router, platform)
     _release_routes(router, platform)

@@ -7,10 +7,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tuneline.errors import InternalError, NotFoundError, TunelineError, UserError
+from tuneline.web.json import JSONResponse
 
 LOG = logging.getLogger("tuneline.web")
 
