@@ -16,7 +16,7 @@ TASK_ENV := $(VENV)-task
 KFP_ENV := $(VENV)-kfp
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
 
-.PHONY: quickstart stop test check format bench chromium clean help
+.PHONY: quickstart stop test check format bench chromium postgresql clean help
 
 help:
 	@sed -n '1,6p' Makefile
@@ -36,7 +36,7 @@ quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 stop:
 	$(BIN)/tuneline down
 
-test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium
+test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
 
 check: $(VENV)/.dev $(TASK_ENV)/.ready
@@ -89,6 +89,13 @@ chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
 	  echo "No Chromium: the page test will be skipped. Install it with your package manager to run it."
+
+# The tests of the record run on SQLite and on a PostgreSQL server that they start; without its programs the latter are
+# skipped and say so.
+postgresql:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
+	  echo "No PostgreSQL: its tests will be skipped. Install it with your package manager to run them."
 
 clean:
 	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

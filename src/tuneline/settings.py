@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from tuneline.errors import SettingError
+
+SERVER_ONLY = frozenset(("TUNELINE_DATABASE_URL",))
+"""What no task, router or runtime gets: it may hold the record's password, and they may run users' code."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Settings:
     """`TUNELINE_DRAIN_S`: seconds that open requests of a revision may take after it lost its traffic."""
     log_level: str = "INFO"
     """`TUNELINE_LOG_LEVEL`: of the server's own log file."""
+    database_url: str = field(default="", repr=False)
+    """`TUNELINE_DATABASE_URL`: where the record is, `postgresql://user@host/database`. Default: a SQLite file
+    in the home. It may hold a password, so it is never shown."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -46,12 +52,13 @@ class Settings:
             offline=_flag(env, "TUNELINE_OFFLINE"),
             drain_s=float(_number(env, "TUNELINE_DRAIN_S", 30, 0, 86_400)),
             log_level=(env.get("TUNELINE_LOG_LEVEL") or "INFO").upper(),
+            database_url=_database(env),
         )
 
     @property
-    def database_url(self) -> str:
-        """Where the record is, as SQLAlchemy says it."""
-        return f"sqlite:///{self.home / 'tuneline.db'}"
+    def record_url(self) -> str:
+        """Where the record is: `database_url`, or the home's own file."""
+        return self.database_url or f"sqlite:///{self.home / 'tuneline.db'}"
 
     @property
     def runs(self) -> Path:
@@ -89,6 +96,18 @@ def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     text = env.get(name)
     return Path(text).expanduser().absolute() if text else None
+
+
+def _database(env: Mapping[str, str]) -> str:
+    url = env.get("TUNELINE_DATABASE_URL") or ""
+    kind = url.partition("://")[0] if "://" in url else ""
+    if url and kind not in ("postgresql", "postgres", "postgresql+psycopg"):
+        named = f"a database of kind `{kind}`" if kind else "no kind of database"
+        raise SettingError(
+            f"TUNELINE_DATABASE_URL names {named}.",
+            hint="Write postgresql://user@host:5432/database, or unset it for a file in the home.",
+        )
+    return url
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

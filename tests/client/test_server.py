@@ -135,7 +135,7 @@ def test_a_server_that_is_about_to_end_is_waited_for(settings):
 
 def test_a_server_that_cannot_start_says_why_in_the_error_itself(settings):
     settings.home.mkdir()
-    record = Record(settings.database_url)
+    record = Record(settings.record_url)
     record.migrate()
     with record._store.write() as db:
         db.execute(migrations.insert().values(name="m999_later", applied_at=1.0))

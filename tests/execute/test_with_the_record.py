@@ -21,7 +21,7 @@ def test_a_run_fails_is_retried_and_is_taken_from_the_cache_over_the_real_record
     tmp_path: Path, env: Mapping[str, str]
 ) -> None:
     settings = Settings(home=tmp_path)
-    record = Record(settings.database_url)
+    record = Record(settings.record_url)
     record.migrate()
     runs = record.runs
     flag = tmp_path / "flag"

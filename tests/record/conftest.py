@@ -1,4 +1,4 @@
-"""A real database for every test; another kind of database is one more parameter here."""
+"""A real database of each kind for every test of the record."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -35,10 +35,26 @@ IR = {
 }
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    return f"sqlite:///{tmp_path / 'tuneline.db'}"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'tuneline.db'}"
+    else:
+        with request.getfixturevalue("postgres").migrated() as url:
+            yield url
+
+
+@pytest.fixture
+def new_database(database_url: str, request: pytest.FixtureRequest, tmp_path: Path):
+    """Makes URLs of further databases of the same kind, without a table."""
+
+    def make(name: str) -> str:
+        if database_url.startswith("sqlite"):
+            return f"sqlite:///{tmp_path / name}.db"
+        return request.getfixturevalue("postgres").empty()
+
+    return make
 
 
 @pytest.fixture

@@ -20,8 +20,11 @@ def written(record):
 def break_it(record, *statements):
     """What somebody with the file and enough will can do."""
     with record.ledger._store.write() as db:
-        db.execute(text("DROP TRIGGER ledger_no_update"))
-        db.execute(text("DROP TRIGGER ledger_no_delete"))
+        if db.dialect.name == "sqlite":
+            db.execute(text("DROP TRIGGER ledger_no_update"))
+            db.execute(text("DROP TRIGGER ledger_no_delete"))
+        else:  # no trigger fires; only a superuser may
+            db.execute(text("SET LOCAL session_replication_role = replica"))
         for statement in statements:
             db.execute(text(statement))
 
@@ -75,7 +78,7 @@ def test_the_last_entry_changed_together_with_its_hash_is_found_by_the_head(writ
 
 
 @pytest.mark.parametrize(
-    "gone, first", [("seq = 1", 1), ("seq = 3", 3), ("seq IN (2, 3, 4)", 2), ("seq >= 5", 5), ("1", 1)]
+    "gone, first", [("seq = 1", 1), ("seq = 3", 3), ("seq IN (2, 3, 4)", 2), ("seq >= 5", 5), ("1 = 1", 1)]
 )
 def test_deleted_entries_are_named(written, gone, first):
     break_it(written, f"DELETE FROM ledger WHERE {gone}")

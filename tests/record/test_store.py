@@ -1,73 +1,52 @@
 """What the database refuses becomes one clear error of ours."""
 
+import sys
 import threading
 
 import pytest
 from sqlalchemy import text
 
-from tuneline.errors import InternalError, ResourceError, TransientError
+from tuneline.errors import MissingPartError, SettingError, TransientError
 from tuneline.plan.events import RunStarted
+from tuneline.record import postgres, sqlite
 from tuneline.record.record import Record
-from tuneline.record.store import ROOM_BYTES
 
 
-def test_a_full_disk_is_a_resource_error_and_what_was_written_stays_whole(record, new_run):
-    """SQLite's own limit on pages gives the very error of a full disk, without one."""
-    record.runs.create(new_run(), 1.0)
-    lease = record.runs.lease("r1")
-    with record.runs._store.write() as db:
-        pages = db.execute(text("PRAGMA page_count")).scalar()
-    record.close()  # the limit is of one connection: let there be only one
-    with record.runs._store.read() as db:
-        db.execute(text(f"PRAGMA max_page_count = {pages + 1}"))
-    with pytest.raises(ResourceError, match="disk is full") as wrong:
-        record.runs.series("r1", "fetch", [{"text": "x" * 4000, "n": n} for n in range(1000)])
-    assert "Free some space" in wrong.value.hint
-    with record.runs._store.read() as db:
-        db.execute(text("PRAGMA max_page_count = 1000000"))
-        assert db.execute(text("PRAGMA integrity_check")).scalar() == "ok"
-    record.runs.append(lease, [RunStarted()], 2.0)
-    assert record.runs.get("r1")["state"] == "RUNNING"
-
-
-def test_room_is_kept_for_what_is_written_on_a_full_disk(tmp_path):
-    """In the file, as free pages, and in its log, which starts anew within what it has grown to."""
-    made = Record(f"sqlite:///{tmp_path / 'tuneline.db'}")
-    made.migrate()
-    made.reserve()
-    made.reserve()
-    with made.runs._store.read() as db:
-        free = (
-            db.execute(text("PRAGMA freelist_count")).scalar() * db.execute(text("PRAGMA page_size")).scalar()
-        )
-        assert db.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'room'")).scalar() == 0
-    assert ROOM_BYTES <= free < 2 * ROOM_BYTES
-    assert (tmp_path / "tuneline.db-wal").stat().st_size > ROOM_BYTES
-    made.close()
-
-
-def test_a_folder_that_cannot_be_made_is_a_resource_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match="cannot be made") as wrong:
-        Record(f"sqlite:///{tmp_path / 'file' / 'tuneline.db'}").migrate()
-    assert "TUNELINE_HOME" in wrong.value.hint
-
-
-def test_a_file_that_is_no_database_is_said_to_be_damaged(tmp_path):
-    (tmp_path / "tuneline.db").write_bytes(b"not a database at all" * 100)
-    broken = Record(f"sqlite:///{tmp_path / 'tuneline.db'}")
-    with pytest.raises(InternalError, match="is damaged"):
-        broken.migrate()
-    broken.close()
-
-
-def test_a_writer_waits_for_another_one_and_gives_up_with_a_hint(record, new_run):
-    other = Record(str(record._store.url))
-    with other._store.read() as db:
-        db.execute(text("PRAGMA busy_timeout = 10"))
-    with record._store.write(), pytest.raises(TransientError, match="busy"):
+def test_a_writer_waits_for_another_one_and_gives_up_with_a_hint(database_url, record, new_run, monkeypatch):
+    for kind in (sqlite, postgres):
+        monkeypatch.setattr(kind, "BUSY_S", 0.05)
+    other = Record(database_url)
+    with record._store.write(), pytest.raises(TransientError, match="busy for more than"):
         other.runs.create(new_run(), 1.0)
+    other.runs.create(new_run(), 1.0)
     other.close()
+
+
+def test_readers_do_not_wait_for_a_writer_and_see_one_moment(record, new_run):
+    record.runs.create(new_run("r1"), 1.0)
+    with record._store.read() as db:
+        assert db.scalar(text("SELECT count(*) FROM runs")) == 1
+        record.runs.create(new_run("r2", project="other"), 2.0)
+        assert db.scalar(text("SELECT count(*) FROM runs")) == 1
+    assert len(record.runs.newest(10)) == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:hidden@h/d", "nothing at all hidden", "postgresql://h:port-hidden/d"]
+)
+def test_a_url_that_names_no_record_is_refused_without_showing_it(url):
+    with pytest.raises(SettingError) as wrong:
+        Record(url)
+    assert "postgresql://user@host:5432/database" in wrong.value.hint
+    assert "hidden" not in wrong.value.message
+
+
+def test_without_the_driver_the_extra_that_brings_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingPartError, match="needs the driver psycopg") as wrong:
+        Record("postgresql://ann:hidden@h/d")
+    assert "tuneline[postgres]" in wrong.value.hint
+    assert "hidden" not in str(wrong.value.to_json())
 
 
 def test_a_failed_transaction_leaves_nothing_and_lets_the_next_one_in(record, new_run):

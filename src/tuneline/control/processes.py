@@ -17,6 +17,8 @@ from typing import Any
 
 import psutil
 
+from tuneline.settings import SERVER_ONLY
+
 MARK = "TUNELINE_REVISION"
 """Environment variable of a runtime: the endpoint's folder, `#`, the revision's id."""
 SAME_START_S = 2.0
@@ -38,6 +40,7 @@ class Running:
 
 def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path) -> Running:
     """Start `command` in a session of its own, its output appended to `log`. Raises: OSError."""
+    ours = {name: value for name, value in os.environ.items() if name not in SERVER_ONLY}
     with log.open("ab") as output:
         child = subprocess.Popen(
             list(command),
@@ -45,7 +48,7 @@ def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str], fol
             stdout=output,
             stderr=output,
             cwd=folder,
-            env={**os.environ, **environment},
+            env={**ours, **environment},
             start_new_session=True,
         )
     child.returncode = 0  # it may outlive this process; Popen would warn of that

@@ -6,7 +6,7 @@ hubs a step downloads from. It goes to the child directly and is never written t
 
 from collections.abc import Mapping
 
-from tuneline.settings import Settings
+from tuneline.settings import SERVER_ONLY, Settings
 
 NAMES = frozenset(
     (
@@ -27,7 +27,7 @@ def of_tasks(env: Mapping[str, str], settings: Settings, server_url: str) -> dic
     kept = {
         name: value
         for name, value in env.items()
-        if (name in NAMES or name.startswith(PREFIXES)) and name not in OURS
+        if (name in NAMES or name.startswith(PREFIXES)) and name not in OURS and name not in SERVER_ONLY
     }
     kept["TUNELINE_HOME"] = str(settings.home)
     if server_url:

@@ -49,6 +49,23 @@ class Holders:
             row = db.execute(select(holders).where(holders.c.name == name)).mappings().first()
         return None if row is None else Holder(row["host"], row["pid"], row["pid_started"], row["since"])
 
+    def newest(self) -> Holder | None:
+        """Who took anything last and has not let go of it."""
+        with self._store.read() as db:
+            wanted = select(holders).order_by(holders.c.since.desc()).limit(1)
+            row = db.execute(wanted).mappings().first()
+        return None if row is None else Holder(row["host"], row["pid"], row["pid_started"], row["since"])
+
+    def forget_others(self, name: str) -> list[tuple[str, Holder]]:
+        """Forget everybody but the holder of `name`, as none of them can live any more; who they were."""
+        others = holders.c.name != name
+        with self._store.write() as db:
+            rows = db.execute(select(holders).where(others)).mappings().all()
+            db.execute(delete(holders).where(others))
+        return [
+            (row["name"], Holder(row["host"], row["pid"], row["pid_started"], row["since"])) for row in rows
+        ]
+
     def release(self, name: str, mine: Holder) -> None:
         """Let go of `name`, if it is still mine."""
         with self._store.write() as db:

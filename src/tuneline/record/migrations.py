@@ -1,7 +1,8 @@
 """How any earlier record becomes today's: an append-only list of functions, each run once, in order.
 
 To change the schema: change `schema.py`, add `m00N_what` at the end of `MIGRATIONS`; never touch an earlier
-one.
+one. All that are due run in one transaction, on SQLite and on PostgreSQL: they are done together or not at
+all. A statement that is not the same on both asks `db.dialect.name`.
 """
 
 from collections.abc import Callable
@@ -19,11 +20,12 @@ Migration = Callable[[Connection], None]
 
 def m001_first(db: Connection) -> None:
     """Runs, tasks, artifacts, releases, endpoints and the ledger."""
-    for statement in schema_v1.STATEMENTS:
+    triggers = {
+        "sqlite": schema_v1.LEDGER_TRIGGERS_SQLITE,
+        "postgresql": schema_v1.LEDGER_TRIGGERS_POSTGRESQL,
+    }
+    for statement in (*schema_v1.STATEMENTS, *triggers[db.dialect.name]):
         db.execute(text(statement))
-    if db.dialect.name == "sqlite":
-        for statement in schema_v1.LEDGER_TRIGGERS_SQLITE:
-            db.execute(text(statement))
 
 
 def m002_nested(db: Connection) -> None:
@@ -74,6 +76,7 @@ def migrate(store: Store, clock: Clock) -> list[str]:
         for migration in todo:
             migration(db)
             db.execute(migrations.insert().values(name=migration.__name__, applied_at=clock()))
+        store.database.settle(db)
     return [migration.__name__ for migration in todo]
 
 

@@ -24,7 +24,7 @@ class Record:
     """
 
     def __init__(self, url: str, clock: Clock = time.time) -> None:
-        """`url` as SQLAlchemy says it. Opens nothing yet."""
+        """`url`: see `Store`. Opens nothing yet. Raises: SettingError, MissingPartError."""
         self._store = Store(url)
         self._clock = clock
         self.changes = Changes()
@@ -46,12 +46,36 @@ class Record:
 
         Raises: ConflictError if a newer program wrote it; ResourceError if it cannot be written.
         """
-        self._store.prepare()
+        self._store.database.prepare()
         return migrate(self._store, self._clock)
 
     def reserve(self) -> None:
         """Keep room in the database's files for what must be written when the disk is full."""
-        self._store.reserve()
+        self._store.database.reserve()
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages; without secrets."""
+        return self._store.place
+
+    @property
+    def shared(self) -> bool:
+        """Whether servers of other homes can reach it."""
+        return self._store.database.shared
+
+    def claim(self) -> bool:
+        """Become the one server of this record until this process ends; False if another one is.
+
+        A SQLite file is claimed by whoever has its home. Raises: TransientError if it does not answer.
+        """
+        return self._store.claim()
+
+    def claimed(self) -> bool:
+        """Whether that still holds; a claim that ended with its connection is made anew if it can be.
+
+        Raises: TransientError if the record does not answer.
+        """
+        return self._store.claimed()
 
     def close(self) -> None:
         """Give all connections back."""

@@ -1,6 +1,11 @@
 """The record's tables as they are now. `migrations.py` is how a database gets here; a test compares the two.
 
-Portable on purpose: keys are allocated by us, JSON is text (it may hold Infinity), times are Unix seconds.
+The same on SQLite and PostgreSQL, and a test writes and reads every column on both. So keys are allocated by
+us, JSON is text (it may hold Infinity), times are Unix seconds, flags are integers 0 and 1 (never a bool), a
+list ordered by a column that may be null says `nulls_first()` or `nulls_last()`, and `LIKE` is written as
+`func.lower(column).like(...)` where case shall not matter (SQLite ignores it, PostgreSQL does not). A text
+that is a key or has an index is shorter than 2,600 bytes. After an error inside a transaction nothing more
+can be done in it.
 """
 
 import json
@@ -18,16 +23,35 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     TypeDecorator,
     UniqueConstraint,
+    types,
 )
+
+
+class Text(TypeDecorator[str]):
+    """Text as both databases take it: NUL is kept as its picture, half a surrogate pair as U+FFFD."""
+
+    impl = types.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Python to text."""
+        if value is None:
+            return None
+        if "\0" in value:  # which PostgreSQL cannot hold, and at which SQLite's own functions stop reading
+            value = value.replace("\0", "\u2400")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            value = "".join("\ufffd" if "\ud800" <= sign <= "\udfff" else sign for sign in value)
+        return value
 
 
 class JsonText(TypeDecorator[Any]):
     """A JSON value stored as text; SQL NULL is None."""
 
-    impl = Text
+    impl = types.Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:

@@ -226,3 +226,12 @@ LEDGER_TRIGGERS_SQLITE: tuple[str, ...] = (
     f"CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger BEGIN SELECT RAISE(ABORT, '{NO_CHANGE}'); END",
     f"CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, '{NO_CHANGE}'); END",
 )
+
+LEDGER_TRIGGERS_POSTGRESQL: tuple[str, ...] = (
+    "CREATE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS"
+    f" $$ BEGIN RAISE EXCEPTION '{NO_CHANGE}'; END $$",
+    "CREATE TRIGGER ledger_no_update BEFORE UPDATE ON ledger FOR EACH ROW EXECUTE FUNCTION ledger_refuse()",
+    "CREATE TRIGGER ledger_no_delete BEFORE DELETE ON ledger FOR EACH ROW EXECUTE FUNCTION ledger_refuse()",
+    "CREATE TRIGGER ledger_no_truncate BEFORE TRUNCATE ON ledger"
+    " FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()",
+)

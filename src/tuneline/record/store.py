@@ -1,88 +1,110 @@
 """The database: one writer at a time, readers beside it, every driver error made ours at this one seam.
 
-SQLite runs in WAL mode with a busy timeout; a write transaction takes the lock when it begins, so that it
-never fails half way for another writer. Limits: one file on a local disk; a network file system does not keep
-SQLite's locks.
+`sqlite.py` and `postgres.py` are the two kinds; the tables and all statements are the same on both
+(`schema.py` has the rules for that).
 """
 
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
 
-from sqlalchemy import Connection, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tuneline.errors import InternalError, ResourceError, TransientError, TunelineError
+from tuneline.errors import InternalError, SettingError, TransientError, TunelineError
+from tuneline.record.postgres import Postgres
+from tuneline.record.sqlite import Sqlite
 
-BUSY_S = 15.0
-"""How long a writer waits for another process's transaction, in seconds."""
-ROOM_BYTES = 6_000_000
-"""Kept free inside the files, for what must be written when the disk is full. More than the 1,000 pages after
-which SQLite starts its log anew."""
+_EXAMPLE = "Write TUNELINE_DATABASE_URL=postgresql://user@host:5432/database, or unset it."
+
+
+class Database(Protocol):
+    """What one kind of database does in its own way."""
+
+    place: str
+    """Where the record is, for messages: a path, or a URL without what may be secret."""
+    engine: Engine
+    shared: bool
+    """Whether servers of different homes can reach it."""
+
+    def prepare(self) -> None:
+        """Make what can be made before the first connection. Raises: ResourceError."""
+        ...
+
+    def reading(self, connection: Connection) -> Connection:
+        """For a transaction that sees one moment."""
+        ...
+
+    def writing(self, connection: Connection, durable: bool) -> Connection:
+        """For a transaction that has the write lock from its beginning on."""
+        ...
+
+    def settle(self, db: Connection) -> None:
+        """Called at the end of a migration's transaction."""
+        ...
+
+    def reserve(self) -> None:
+        """Keep room for what must be written when the disk is full."""
+        ...
+
+    def claim(self) -> bool:
+        """Become the one server of this record; False if another process is."""
+        ...
+
+    def claimed(self) -> bool:
+        """Whether the claim still holds, or could be made anew."""
+        ...
+
+    def close(self) -> None:
+        """Give up the claim and all connections."""
+        ...
+
+    def fault(self, text: str, code: str, lost: bool) -> TunelineError | None:
+        """Our error for the driver's. code: SQLSTATE or empty; lost: the connection is gone."""
+        ...
+
+
+_KINDS: Mapping[str, Callable[[URL], Database]] = {
+    "sqlite": Sqlite,
+    "postgresql": Postgres,
+    "postgres": Postgres,
+}
 
 
 class Store:
-    """The connection pool of one record. Thread-safe."""
+    """The connections of one record. Thread-safe."""
 
     def __init__(self, url: str) -> None:
-        """`url` as SQLAlchemy says it, e.g. `sqlite:////home/me/.tuneline/tuneline.db`. Opens nothing yet."""
-        self.url = make_url(url)
+        """`url`: `sqlite:////home/me/.tuneline/tuneline.db` or `postgresql://user@host/database`.
+
+        Opens nothing yet. Raises: SettingError if it is neither; MissingPartError without the driver.
+        """
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError):  # whose text may quote the password
+            raise SettingError("The record's URL cannot be read.", hint=_EXAMPLE) from None
+        kind = _KINDS.get(parsed.get_backend_name())
+        if kind is None:
+            raise SettingError(f"A record cannot be kept on `{parsed.get_backend_name()}`.", hint=_EXAMPLE)
+        self.database: Database = kind(parsed)
+        self.engine = self.database.engine
         self._writing = threading.RLock()
-        arguments: dict[str, Any] = {}
-        if self.url.get_backend_name() == "sqlite":
-            # None leaves BEGIN to us; the sqlite3 module would begin late, and never for a read
-            arguments = {"check_same_thread": False, "timeout": BUSY_S, "isolation_level": None}
-        self.engine = create_engine(url, connect_args=arguments, pool_size=8, max_overflow=64)
-        if arguments:
-            event.listen(self.engine, "connect", _configure)
-            event.listen(self.engine, "begin", _begin)
 
     @property
     def place(self) -> str:
-        """Where the record is, for messages: a path, or a URL without its password."""
-        return (
-            self.url.database or str(self.url) if self.url.get_backend_name() == "sqlite" else repr(self.url)
-        )
-
-    def prepare(self) -> None:
-        """Make the folder of a SQLite file. Raises ResourceError if it cannot be made."""
-        if self.url.get_backend_name() != "sqlite" or not self.url.database:
-            return
-        try:
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResourceError(
-                f"The record's folder {Path(self.url.database).parent} cannot be made: {error.strerror}.",
-                hint="Set TUNELINE_HOME to a folder you may write to.",
-            ) from error
-
-    def reserve(self) -> None:
-        """Let SQLite's files grow now by what a full disk would refuse later: to record that it was full.
-
-        What is written is deleted again: the space stays with the files, and is used before any other.
-        """
-        if self.url.get_backend_name() != "sqlite":
-            return
-        with suppress(TunelineError):  # no room for the reserve is no reason not to start
-            with self.write() as db:
-                db.exec_driver_sql("CREATE TABLE IF NOT EXISTS room (filler BLOB)")
-                db.exec_driver_sql("INSERT INTO room VALUES (zeroblob(?))", (ROOM_BYTES,))
-            with self.write() as db:
-                db.exec_driver_sql("DROP TABLE room")
-            with self.engine.connect() as plain:
-                plain.connection.cursor().execute("PRAGMA wal_checkpoint(RESTART)").close()
+        """Where the record is, for messages."""
+        return self.database.place
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one moment of the record. Raises: see `ours`."""
         try:
-            with self.engine.connect() as connection:
-                yield connection
+            with self.engine.connect() as plain:
+                yield self.database.reading(plain)
         except SQLAlchemyError as error:
-            raise ours(error, self.place) from error
+            raise ours(error, self.database) from error
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
@@ -93,59 +115,48 @@ class Store:
         """
         try:
             with self._writing, self.engine.connect() as plain:
-                connection = plain.execution_options(tuneline_write=True, tuneline_durable=durable)
+                connection = self.database.writing(plain, durable)
                 with connection.begin():
                     yield connection
         except SQLAlchemyError as error:
-            raise ours(error, self.place) from error
+            raise ours(error, self.database) from error
+
+    def claim(self) -> bool:
+        """Become the one server of this record; False if another process is. Raises: see `ours`."""
+        try:
+            return self.database.claim()
+        except SQLAlchemyError as error:
+            raise ours(error, self.database) from error
+
+    def claimed(self) -> bool:
+        """Whether the claim still holds, or could be made anew. Raises: see `ours`."""
+        try:
+            return self.database.claimed()
+        except SQLAlchemyError as error:
+            raise ours(error, self.database) from error
 
     def close(self) -> None:
         """Give all connections back."""
-        self.engine.dispose()
+        self.database.close()
 
 
-def ours(error: SQLAlchemyError, place: str) -> TunelineError:
-    """Our error for one of the driver's: ResourceError (disk), TransientError (locked) or InternalError."""
-    text = str(error.orig) if isinstance(error, DBAPIError) and error.orig else str(error)
-    low = text.lower()
-    if "disk is full" in low or "disk i/o" in low or "no space" in low:
-        return ResourceError(
-            f"The record {place} could not be written: {text}.",
-            hint="Free some space on that disk and do it again: what was recorded before is whole.",
-        )
-    if "readonly" in low or "unable to open" in low:
-        return ResourceError(
-            f"The record {place} cannot be opened for writing: {text}.",
-            hint="Check who owns the file and its folder, or set TUNELINE_HOME to a folder you may write to.",
-        )
-    if "locked" in low or "busy" in low:
+def ours(error: SQLAlchemyError, database: Database) -> TunelineError:
+    """Our error for one of the driver's: ResourceError (disk), TransientError (busy, unreachable),
+    SettingError (refused) or InternalError. Never with a statement's values, which may be secret."""
+    driver = error.orig if isinstance(error, StatementError) else None
+    primary = getattr(getattr(driver, "diag", None), "message_primary", None)
+    # the primary message alone: the server's details quote the row
+    text = " ".join((primary or str(driver or error)).split()).rstrip(".")
+    if isinstance(error, DBAPIError):
+        code = getattr(driver, "sqlstate", None) or ""
+        fault = database.fault(text, code, error.connection_invalidated)
+        if fault is not None:
+            return fault
+    elif isinstance(error, PoolTimeout):
         return TransientError(
-            f"The record {place} was busy for more than {BUSY_S:.0f} s.",
-            hint="Another program holds it open for writing; end that one, or try again.",
-        )
-    if "malformed" in low or "not a database" in low:
-        return InternalError(
-            f"The record {place} is damaged: {text}.",
-            hint="Put a backup in its place, or move it away to start an empty one.",
+            f"The record {database.place} has no connection free.",
+            hint="Too much is asked at once; try again.",
         )
     return InternalError(
-        f"The record {place} refused: {type(error).__name__}: {text}", hint="Please report this."
+        f"The record {database.place} refused: {type(error).__name__}: {text}", hint="Please report this."
     )
-
-
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = NORMAL")
-
-
-def _begin(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    if not options.get("tuneline_write"):
-        connection.exec_driver_sql("BEGIN")
-        return
-    # In WAL mode NORMAL loses no committed transaction when a process dies, only when the power does.
-    connection.exec_driver_sql(
-        f"PRAGMA synchronous = {'FULL' if options.get('tuneline_durable') else 'NORMAL'}"
-    )
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,8 +1,7 @@
 """What only one server may have: the home and a port; and the small files by which others find it.
 
 The home is held by a lock of the operating system on `<home>/server.lock`, which ends with the process
-however that ends; the record keeps who holds it (host, pid, start time), so that a second server can name the
-first.
+however that ends. `record.py` beside this writes down who holds it.
 """
 
 import fcntl
@@ -20,8 +19,6 @@ import psutil
 from tuneline.client import Client
 from tuneline.client.server import FILE
 from tuneline.errors import ConflictError, ResourceError, TunelineError
-from tuneline.record.holders import Holder
-from tuneline.record.record import Record
 from tuneline.settings import Settings
 
 HOST = "127.0.0.1"
@@ -60,34 +57,6 @@ def _lock(file: IO[str]) -> bool:
     except OSError:
         return False
     return True
-
-
-def hold_home(record: Record, settings: Settings, locked: bool, now: float, stack: ExitStack) -> None:
-    """Write into the record that this process serves the home. Raises ConflictError, naming the one that
-    does."""
-    name = f"home {settings.home}"
-    mine = Holder(socket.gethostname(), os.getpid(), psutil.Process().create_time(), now)
-    other = record.holders.take(name, mine, alive) if locked else record.holders.holder(name)
-    if other is not None or not locked:
-        who = f"process {other.pid} on {other.host}" if other else "another process"
-        raise ConflictError(
-            f"The home {settings.home} already has a server: {who}.",
-            hint="`tuneline status` shows it, `tuneline down` stops it; another TUNELINE_HOME has its own.",
-        )
-    stack.callback(record.holders.release, name, mine)
-
-
-def alive(holder: Holder) -> bool:
-    """Whether that very process lives on this host. One on another host has lost the home's lock, so it does
-    not; nor does one that was killed and is not yet reaped, as in a container without an init."""
-    if holder.host != socket.gethostname():
-        return False
-    try:
-        process = psutil.Process(holder.pid)
-        same = abs(process.create_time() - holder.pid_started) < 2.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def bind(wanted: int, *, exact: bool, say: Callable[[str], None]) -> socket.socket:

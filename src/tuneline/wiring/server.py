@@ -27,10 +27,10 @@ from tuneline.client.server import ERROR_FILE, FILE
 from tuneline.control.endpoints import Controller
 from tuneline.errors import ResourceError, TunelineError
 from tuneline.execute.runner import Runner
-from tuneline.record.record import Record
 from tuneline.settings import Settings
 from tuneline.web import create_app
-from tuneline.wiring.home import HOST, bind, hold_home, lock_home, write_json
+from tuneline.wiring.home import HOST, bind, lock_home, write_json
+from tuneline.wiring.record import open_record, watch
 
 LOG = logging.getLogger("tuneline.server")
 
@@ -66,11 +66,7 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     locked = lock_home(settings, stack)
     if locked:
         (settings.home / FILE).unlink(missing_ok=True)  # left by a server that was killed
-    record = Record(settings.database_url)
-    stack.callback(record.close)
-    record.migrate()
-    record.reserve()
-    hold_home(record, settings, locked, time.time(), stack)
+    record = open_record(settings, locked, time.time(), stack)
     listening = bind(settings.port if port is None else port, exact=port is not None, say=LOG.warning)
     stack.callback(listening.close)
     info = Server(
@@ -83,6 +79,7 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
         user=_user(),
     )
     http = _Http()
+    watch(record, lambda: http.stop(False), stack)
     runner = Runner(record.runs, record.runs, record.runs, settings, server_url=info.url)
     platform = Platform(record, runner, info, http.stop)
     runner.start_thread()
