@@ -33,6 +33,9 @@ class Settings:
     """`TUNELINE_DRAIN_S`: seconds that open requests of a revision may take after it lost its traffic."""
     log_level: str = "INFO"
     """`TUNELINE_LOG_LEVEL`: of the server's own log file."""
+    artifacts: str = ""
+    """`TUNELINE_ARTIFACTS`: where runs put their outputs, `s3://bucket/prefix`, `gs://`, `az://`, or a
+    folder's absolute path. Default: with the run, in the home."""
     database_url: str = field(default="", repr=False)
     """`TUNELINE_DATABASE_URL`: where the record is, `postgresql://user@host/database`. Default: a SQLite file
     in the home. It may hold a password, so it is never shown."""
@@ -52,6 +55,7 @@ class Settings:
             offline=_flag(env, "TUNELINE_OFFLINE"),
             drain_s=float(_number(env, "TUNELINE_DRAIN_S", 30, 0, 86_400)),
             log_level=(env.get("TUNELINE_LOG_LEVEL") or "INFO").upper(),
+            artifacts=(env.get("TUNELINE_ARTIFACTS") or "").rstrip("/"),
             database_url=_database(env),
         )
 
@@ -74,6 +78,11 @@ class Settings:
     def environments(self) -> Path:
         """Packages of tasks, an environment a set of requirements; safe to delete when nothing runs."""
         return self.home / "environments"
+
+    @property
+    def copies(self) -> Path:
+        """Local copies of artifacts that lie in buckets, by digest; safe to delete."""
+        return self.downloads / "artifacts"
 
     @property
     def endpoints(self) -> Path:

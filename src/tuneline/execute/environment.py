@@ -1,7 +1,7 @@
 """The environment of a task: clean, so that a run does not depend on the shell that started the server.
 
 What is passed on are ways (PATH, proxies, certificates, caches), threads and devices, and credentials of the
-hubs a step downloads from. It goes to the child directly and is never written to a file.
+hubs and buckets a task reads. It goes to the child directly and is never written to a file.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,10 @@ NAMES = frozenset(
         *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
     )
 )
-PREFIXES = ("LC_", "XDG_", "PIP_", "HF_", "KAGGLE_", "TUNELINE_", "OMP_", "MKL_", "OPENBLAS_", "NVIDIA_")
+PREFIXES = (
+    *("LC_", "XDG_", "PIP_", "HF_", "KAGGLE_", "TUNELINE_", "OMP_", "MKL_", "OPENBLAS_", "NVIDIA_"),
+    *("AWS_", "GOOGLE_", "CLOUDSDK_", "STORAGE_EMULATOR_", "AZURE_", "FSSPEC_"),
+)
 OURS = ("TUNELINE_ATTEMPT", "TUNELINE_TASK_STATE", "TUNELINE_RUN_ID", "TUNELINE_TASK")
 """Set for every attempt anew, whatever the server's own environment says."""
 

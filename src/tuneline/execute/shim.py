@@ -34,7 +34,8 @@ class Shim:
     """One attempt. Signal handlers act on it while `run` waits.
 
     `task`: {"command": argv, or "entry": "module:function" and "args", or "module" and "args", "environment":
-    for `layers.prepare` or null, "timeout_s": 0 for none, "grace_s"}.
+    for `layers.prepare` or null, "before": commands that must succeed before the task starts, "timeout_s": 0 for
+    none, "grace_s"}.
     """
 
     def __init__(self, folder: str, task: dict[str, Any]) -> None:
@@ -84,6 +85,11 @@ class Shim:
         try:
             os.setpgid(0, 0)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+            for command in self.task.get("before", ()):
+                code = os.spawnvp(os.P_WAIT, command[0], command)
+                if code:
+                    raise SystemExit(code)
+            code = 1
             python = ""
             if self.task.get("environment"):
                 python = importlib.import_module("layers").prepare(self.task["environment"], self.folder)
