@@ -1,6 +1,7 @@
-"""What tests of several folders share: a PostgreSQL server, started when the first test asks for it."""
+"""What tests of several folders share: real databases and object stores, started when one is asked for."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests import buckets
@@ -15,6 +16,28 @@ def postgres() -> Iterator[Databases]:
         pytest.skip("PostgreSQL is not installed: no initdb on PATH or in /usr/lib/postgresql")
     with server() as running:
         yield Databases(running)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'tuneline.db'}"
+    else:
+        with request.getfixturevalue("postgres").migrated() as url:
+            yield url
+
+
+@pytest.fixture
+def new_database(database_url: str, request: pytest.FixtureRequest, tmp_path: Path):
+    """Makes URLs of further databases of the same kind, without a table."""
+
+    def make(name: str) -> str:
+        if database_url.startswith("sqlite"):
+            return f"sqlite:///{tmp_path / name}.db"
+        return request.getfixturevalue("postgres").empty()
+
+    return make
 
 
 @pytest.fixture(scope="session")

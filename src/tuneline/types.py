@@ -22,7 +22,11 @@ Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
 
 def canonical_json(value: Json) -> str:
     """One text for equal values: sorted keys, no spaces, UTF-8 as it is. Digests of values cover this."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:  # a number from a user's task; it counts as the string it leaves as
+        finite = finite_json(value)
+        return json.dumps(finite, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def finite_json(value: Any) -> Any:
@@ -46,4 +50,4 @@ def digest_bytes(data: bytes) -> Digest:
 
 def digest_json(value: Json) -> Digest:
     """The digest of a JSON value: that of its canonical text."""
-    return digest_bytes(canonical_json(value).encode())
+    return digest_bytes(canonical_json(value).encode("utf-8", "surrogatepass"))

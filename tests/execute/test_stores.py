@@ -18,8 +18,8 @@ from tuneline.execute import downloads, objects
 from tuneline.execute.digests import digest_path
 from tuneline.execute.files import MISSING
 from tuneline.execute.stores import Stores, attempt_uri, check_root
-from tuneline.plan.events import ArtifactRef
-from tuneline.types import Digest
+from tuneline.plan.events import ArtifactRef, Outputs
+from tuneline.types import Digest, digest_json
 
 
 @pytest.fixture(params=["folder", "s3", "minio", "gs"])
@@ -67,6 +67,11 @@ def made(path: Path, uri: str = "") -> ArtifactRef:
     return ArtifactRef(path.name, "system.Model", uri or str(path), digest, size, {"loss": float("inf")})
 
 
+def reading(stores: Stores, ref: ArtifactRef) -> Path:
+    """The path by which a task reads it."""
+    return Path(stores.reading({"x": (ref,)})["x"][0].uri)
+
+
 def test_a_folder_comes_back_on_another_machine_as_it_was(root, stores, elsewhere, model):
     ref = made(model)
     uri = f"{attempt_uri(check_root(root), 'line', 'r1', 'loop-1/0/train', 2)}/model"
@@ -74,8 +79,8 @@ def test_a_folder_comes_back_on_another_machine_as_it_was(root, stores, elsewher
     assert put == replace(ref, uri=f"{root}/line/r1/loop-1/0/train/2/model")
     shutil.rmtree(model)
     assert digest_path(elsewhere.get(put.uri, put.digest)) == (ref.digest, ref.size_bytes)
-    assert digest_path(Path(elsewhere.reading(put)))[0] == ref.digest
-    assert Path(elsewhere.reading(put)).name == "model"
+    assert digest_path(reading(elsewhere, put))[0] == ref.digest
+    assert reading(elsewhere, put).name == "model"
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\0" * 1000])
@@ -83,7 +88,7 @@ def test_a_file_comes_back_with_its_name(root, stores, elsewhere, tmp_path, cont
     (tmp_path / "rows.jsonl").write_bytes(content)
     put = stores.stored(made(tmp_path / "rows.jsonl"), f"{root}/rows.jsonl", tmp_path / "rows.jsonl")
     assert elsewhere.get(put.uri, put.digest).read_bytes() == content
-    assert Path(elsewhere.reading(put)).name == "rows.jsonl"
+    assert reading(elsewhere, put).name == "rows.jsonl"
 
 
 def test_an_empty_folder_comes_back_as_one(root, stores, elsewhere, tmp_path):
@@ -105,7 +110,7 @@ def test_what_this_machine_made_is_not_read_back_from_the_bucket(s3, s3_root, st
     put = stores.stored(made(model), f"{s3_root}/model", model)
     s3.seen.clear()
     assert stores.absent([put]) == []
-    assert digest_path(Path(stores.reading(put)))[0] == put.digest
+    assert digest_path(reading(stores, put))[0] == put.digest
     assert s3.seen == []
 
 
@@ -153,7 +158,7 @@ def test_an_artifact_without_a_file_has_its_uri_and_no_object(s3, s3_root, store
     ref = ArtifactRef("metrics", "system.Metrics", "/gone/metrics", MISSING, 0, {"accuracy": 0.9})
     put = stores.stored(ref, f"{s3_root}/metrics", Path("/gone/metrics"))
     assert put == replace(ref, uri=f"{s3_root}/metrics")
-    assert (stores.absent([put]), Path(stores.reading(put)).exists(), s3.seen) == ([], False, [])
+    assert (stores.absent([put]), reading(stores, put).exists(), s3.seen) == ([], False, [])
 
 
 def test_what_a_task_itself_put_into_a_bucket_stays_there_and_is_known_by_its_objects(
@@ -175,7 +180,7 @@ def test_what_a_task_itself_put_into_a_bucket_stays_there_and_is_known_by_its_ob
 def test_a_uri_of_another_kind_is_a_name_and_nothing_else(stores):
     ref = ArtifactRef("table", "google.BQTable", "bq://project.set.table", MISSING, 0)
     assert stores.stored(ref, "s3://lines/x", Path("/x")) == ref
-    assert (stores.reading(ref), stores.absent([ref])) == (ref.uri, [])
+    assert (stores.reading({"x": (ref,)}), stores.absent([ref])) == ({"x": (ref,)}, [])
 
 
 def test_a_store_that_is_busy_is_asked_again(s3, s3_root, stores, elsewhere, tmp_path):
@@ -259,6 +264,37 @@ def test_an_object_whose_name_would_leave_its_folder_is_refused(s3, s3_root, tmp
     found = objects.Found("../../evil", 1, "t")
     with pytest.raises(DataError, match="which is no path of a file"):
         objects.download([found], s3_root, tmp_path / "here")
+
+
+def test_outputs_of_an_attempt_keep_their_names_under_its_uri(s3, s3_root, stores, tmp_path):
+    folder = tmp_path / "1"
+    (folder / "outputs").mkdir(parents=True)
+    refs = []
+    for name in ("shards", "shards-2", "elsewhere"):
+        path = folder / "outputs" / name if name != "elsewhere" else tmp_path / name
+        path.write_text(name)
+        refs.append(made(path))
+    custom = replace(made(tmp_path / "elsewhere", "/gone"), custom_path=str(tmp_path / "elsewhere"))
+    put = stores.outputs(Outputs({"n": 1}, {"shards": tuple(refs), "model": (custom,)}), s3_root, folder)
+    assert [ref.uri.removeprefix(s3_root) for ref in put.artifacts["shards"]] == [
+        "/shards", "/shards-2", "/shards/2",
+    ]  # fmt: skip
+    assert (put.artifacts["model"][0].uri, put.artifacts["model"][0].custom_path) == (f"{s3_root}/model", "")
+    assert stores.local(put.artifacts["model"][0]).read_text() == "elsewhere"
+    assert Stores(tmp_path / "other").local(put.artifacts["model"][0]) is None
+    assert stores.local(custom) == tmp_path / "elsewhere"
+    assert put.parameters == {"n": 1}
+
+
+def test_an_imported_bucket_of_another_kind_is_a_name_and_asked_for_nothing(s3, s3_root, stores):
+    uri = "gs://somebody/else.txt"
+    ref = ArtifactRef("x", "system.Dataset", uri, digest_json({"uri": uri}), 0)
+    assert stores.stored(ref, f"{s3_root}/x", Path(uri)) == ref
+    assert (stores.reading({"x": (ref,)})["x"][0].uri, stores.absent([ref]), stores.local(ref)) == (
+        uri,
+        [],
+        None,
+    )
 
 
 # Inputs, brought by the shim before the task

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -33,28 +32,6 @@ IR = {
         }
     },
 }
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database with nothing in it."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'tuneline.db'}"
-    else:
-        with request.getfixturevalue("postgres").migrated() as url:
-            yield url
-
-
-@pytest.fixture
-def new_database(database_url: str, request: pytest.FixtureRequest, tmp_path: Path):
-    """Makes URLs of further databases of the same kind, without a table."""
-
-    def make(name: str) -> str:
-        if database_url.startswith("sqlite"):
-            return f"sqlite:///{tmp_path / name}.db"
-        return request.getfixturevalue("postgres").empty()
-
-    return make
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuneline.actions import views
+from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.pipelines import new_run_id, project_name
@@ -21,10 +22,12 @@ from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
 from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, NotFoundError, TunelineError
+from tuneline.execute.stores import Stores
 from tuneline.plan.events import RunEnded
 from tuneline.plan.versions import data_definition
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
+from tuneline.settings import Settings
 from tuneline.types import Clock, RunId
 
 LOG = logging.getLogger("tuneline.actions")
@@ -53,6 +56,7 @@ class Platform:
         self._starter = Starter(record, runner, server.home, clock)
         self.kfp = Kfp(record, runner, self._starter, server.home, lambda: self.server.user, clock)
         """Experiments, uploaded pipelines, and runs as Kubeflow Pipelines has them."""
+        self.artifacts = Artifacts(record, Stores(Settings(server.home).copies))
 
     # Runs
 

@@ -71,6 +71,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "releases": ("releases", "releases", "List and show the releases of a model."),
     "history": ("releases", "history", "Which release was live at an endpoint, and when."),
     "ledger": ("releases", "ledger", "Show the ledger, or verify that nobody changed it."),
+    "artifacts": ("artifacts", "artifacts", "List, show and download what tasks put out."),
+    "lineage": ("artifacts", "lineage", "What an artifact or a release came from, and what came of it."),
     "chat": ("chat", "chat", "Ask an endpoint."),
     "up": ("server", "up", "Start this home's server in the foreground."),
     "status": ("server", "status", "What is running: server, runs, endpoints."),

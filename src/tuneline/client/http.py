@@ -5,7 +5,7 @@ Sync, thread-safe as httpx's client is. Limits: values are the API's own JSON; n
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -110,6 +110,37 @@ class Client:
         moved."""
         return self._object("POST", "/api/v1/releases:propose", body, timeout_s=300.0)
 
+    def artifacts(self, limit: int = 100, **only: str | None) -> list[Body]:
+        """Artifacts, the newest first. only: `run`, `task`, `type`, `digest`; `after` an id goes on behind
+        it."""
+        return self._list("/api/v1/artifacts", {"limit": limit, **only})
+
+    def artifact(self, id: str) -> Body:
+        """One artifact, by its id or its digest."""
+        return self._object("GET", f"/api/v1/artifacts/{_path(id)}")
+
+    def lineage(self, name: str, direction: str = "both", depth: int = 10) -> Body:
+        """What an artifact (id or digest) or a release (`model@version`) came from, and what came of it."""
+        kind = "releases" if "@" in name and "/" not in name else "artifacts"
+        query = {"direction": direction, "depth": depth}
+        return self._object("GET", f"/api/v1/{kind}/{_path(name)}/lineage", query=query)
+
+    def content(self, id: str, write: Callable[[bytes], object]) -> str:
+        """Give an artifact's content to `write`, block by block; its kind: `file`, or `folder` (a tar)."""
+        path = f"/api/v1/artifacts/{_path(id)}/content"
+        try:
+            with self._http.stream("GET", path, timeout=httpx.Timeout(300.0, connect=5.0)) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    self._read(answer, "GET", path)
+                for block in answer.iter_bytes():
+                    write(block)
+                return str(answer.headers.get("x-tuneline-content", "file"))
+        except httpx.HTTPError as error:
+            raise NetworkError(
+                f"The download of {id} broke: {error or type(error).__name__}.", hint="Try again."
+            ) from error
+
     def endpoints(self) -> list[Body]:
         """All endpoints."""
         return self._list("/api/v1/endpoints")
@@ -206,6 +237,10 @@ class Client:
         )
         kind = TransientError if answer.status_code in (502, 503, 504) else NetworkError
         return kind(message, hint="Check TUNELINE_URL; `tuneline up --port N` starts a server elsewhere.")
+
+
+def _path(text: str) -> str:
+    return quote(text, safe="@/:")
 
 
 def _part(text: str) -> str:

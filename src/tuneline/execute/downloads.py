@@ -25,6 +25,7 @@ def before(folder: Path, copies: Path, absent: Sequence[ArtifactRef]) -> list[li
     """
     if not absent:
         return []
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = [{"uri": ref.uri, "digest": ref.digest, "size_bytes": ref.size_bytes} for ref in absent]
     body = {"copies": str(copies), "wanted": wanted}
     (folder / _FILE).write_text(json.dumps(body), encoding="utf-8")

@@ -75,6 +75,11 @@ def scheme_of(uri: str) -> str:
     return head.lower() if separator else ""
 
 
+def kind_of(uri: str) -> Kind | None:
+    """The kind of bucket that `uri` lies in; None for anything else."""
+    return KINDS.get(scheme_of(uri))
+
+
 def is_object(uri: str) -> bool:
     """Whether a URI is of a kind that is read and written here."""
     return scheme_of(uri) in KINDS

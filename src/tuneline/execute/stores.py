@@ -19,7 +19,7 @@ from tuneline.execute.digests import digest_path, files_below
 from tuneline.execute.files import MISSING
 from tuneline.execute.kept import Fetched, Kept
 from tuneline.execute.objects import Found
-from tuneline.plan.events import ArtifactRef
+from tuneline.plan.events import ArtifactRef, Artifacts, Outputs
 from tuneline.types import Digest, digest_json
 
 _EMPTY_FOLDER = digest_json([])
@@ -60,16 +60,30 @@ class Stores:
     def stored(self, ref: ArtifactRef, uri: str, path: Path) -> ArtifactRef:
         """An output of a task, put at `uri`, which is its own from now on. path: where the task left it.
 
-        What the task itself put into a bucket stays there, and is known by its objects' tags. Raises:
+        What the task itself put into a bucket of the same kind stays there, and is known by its objects'
+        tags; any other URI (a table, a page, another kind of bucket) is a name, and stays one. Raises:
         NotFoundError, SettingError, NetworkError, ResourceError, naming the bucket.
         """
-        if objects.is_object(ref.uri):
-            return self._adopted(ref)
-        if "://" in ref.uri:  # something else, e.g. a table or a page: its name is all there is
-            return ref
+        if "://" in ref.uri:
+            same = objects.is_object(ref.uri) and objects.kind_of(ref.uri) == objects.kind_of(uri)
+            return self._adopted(ref) if same else ref
         if ref.digest != MISSING:
             self.put(path, uri, ref.digest)
-        return replace(ref, uri=uri)
+        return replace(ref, uri=uri, custom_path="")
+
+    def outputs(self, outputs: Outputs, uri: str, folder: Path) -> Outputs:
+        """All outputs of an attempt, put below `uri` (see `attempt_uri`). folder: where it left its own.
+
+        For the end of an attempt that succeeded, before that is on record. Raises: as `stored`.
+        """
+        artifacts = {
+            key: tuple(
+                self.stored(ref, f"{uri}/{_name(ref, key, place, folder)}", Path(ref.custom_path or ref.uri))
+                for place, ref in enumerate(refs)
+            )
+            for key, refs in outputs.artifacts.items()
+        }
+        return Outputs(outputs.parameters, artifacts)
 
     def put(self, path: Path, uri: str, digest: Digest) -> None:
         """Put the file or folder at `path`, which has `digest`, at `uri`. Again is the same as once.
@@ -92,22 +106,36 @@ class Stores:
 
     # Inputs
 
-    def reading(self, ref: ArtifactRef) -> str:
-        """The plain path by which a task of this machine reads `ref`; for what is no file, its URI.
+    def reading(self, inputs: Artifacts) -> Artifacts:
+        """Inputs as a task of this machine is given them: the URI of what lies in a bucket is a plain path.
 
-        Whether anything is there is for `absent` to say.
+        Whether anything is there is for `absent` to say. What is only a name stays one.
         """
-        return str(self.place(ref.uri, ref.digest)) if objects.is_object(ref.uri) else ref.uri
+        return {
+            key: tuple(
+                replace(ref, uri=str(self.place(ref.uri, ref.digest))) if self._held(ref) else ref
+                for ref in refs
+            )
+            for key, refs in inputs.items()
+        }
 
     def absent(self, refs: Sequence[ArtifactRef]) -> list[ArtifactRef]:
-        """Those of `refs` that must be read from a bucket before their `reading` path is there."""
+        """Those of `refs` that must be read from a bucket before anything is at their `reading` path."""
         return [
             ref
             for ref in refs
-            if objects.is_object(ref.uri)
+            if self._held(ref)
             and ref.digest != MISSING
             and not self._kept.whole(self.place(ref.uri, ref.digest))
         ]
+
+    def local(self, ref: ArtifactRef) -> Path | None:
+        """Where this machine has `ref` now; None if it has not. Asks no network."""
+        if self._held(ref):
+            place = self.place(ref.uri, ref.digest)
+            return place if self._kept.whole(place) else None
+        path = Path(ref.custom_path or ref.uri)
+        return path if path.exists() else None
 
     def get(self, uri: str, digest: Digest) -> Path:
         """A local path to what is at `uri`; from a bucket, once, and checked.
@@ -154,6 +182,10 @@ class Stores:
         return self._kept.place(uri, digest_json(uri) if digest == MISSING else digest)
 
     # Inside
+
+    def _held(self, ref: ArtifactRef) -> bool:
+        """Whether `ref` was put into a bucket, or found there, rather than only named."""
+        return objects.is_object(ref.uri) and ref.digest != digest_json({"uri": ref.uri})
 
     def _adopted(self, ref: ArtifactRef) -> ArtifactRef:
         found = objects.find(ref.uri)
@@ -202,6 +234,14 @@ class Stores:
             self._kept.settle(scratch, fetched.path)
         self._kept.see(uri, state, fetched)
         return fetched
+
+
+def _name(ref: ArtifactRef, key: str, place: int, folder: Path) -> str:
+    """The last part of an output's URI: its path among the attempt's own outputs, or its key and place."""
+    path = Path(ref.uri)
+    if "://" not in ref.uri and path.is_relative_to(folder / "outputs") and path != folder / "outputs":
+        return path.relative_to(folder / "outputs").as_posix()
+    return f"{key}/{place}" if place else key
 
 
 def _refuse_secret(uri: str) -> None:

@@ -2,6 +2,7 @@
 
 import time
 
+from tuneline.record.ancestry import Ancestry
 from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.changes import Changes
 from tuneline.record.endpoints import Endpoints
@@ -40,6 +41,7 @@ class Record:
         self.endpoints = Endpoints(self._store, self.changes)
         self.ledger = Ledger(self._store)
         self.holders = Holders(self._store)
+        self.ancestry = Ancestry(self._store)
 
     def migrate(self) -> list[str]:
         """Make the database, or bring it to today's schema; what was applied.

@@ -16,6 +16,7 @@ from tuneline.actions import Platform
 from tuneline.errors import UserError
 from tuneline.web import errors, pages
 from tuneline.web.api import api_router
+from tuneline.web.artifacts import artifact_router
 from tuneline.web.kfp.app import create_kfp_app
 
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -26,6 +27,7 @@ def create_app(platform: Platform) -> FastAPI:
     # FastAPI's own /docs loads scripts from the internet; ours is a plain page.
     app = FastAPI(title="tuneline", version=platform.server.version, docs_url=None, redoc_url=None)
     errors.install(app)
+    app.include_router(artifact_router(platform.artifacts))
     app.include_router(api_router(platform))
     app.mount("/apis", create_kfp_app(platform))
     app.add_middleware(LoopbackOnly)
