@@ -315,7 +315,7 @@ def test_the_shim_brings_inputs_before_the_task_starts(s3, s3_root, stores, tmp_
 def test_an_input_that_is_gone_fails_the_attempt_with_the_reason(s3_root, tmp_path, capsys):
     gone = ArtifactRef("x", "system.Model", f"{s3_root}/gone", Digest("sha256:" + "1" * 64), 5)
     downloads.before(tmp_path, tmp_path / "copies", [gone])
-    assert downloads.main(tmp_path) == 1
+    assert downloads.main(str(tmp_path)) == 1
     left = json.loads((tmp_path / "error.json").read_text())
     assert (left["code"], left["message"]) == ("not_found", f"{s3_root}/gone is not there.")
     assert f"{s3_root}/gone is not there" in capsys.readouterr().err

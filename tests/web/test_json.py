@@ -40,6 +40,8 @@ def test_what_is_no_json_at_all_is_an_error():
 
 
 def test_every_route_answers_so(client, url, runner, ir):
+    numbers = dict.fromkeys(("rate", "_sauce"), {"parameterType": "NUMBER_DOUBLE"})
+    ir = {**ir, "root": {**ir["root"], "inputDefinitions": {"parameters": numbers}}}
     run = client.submit(
         ir, {"rate": INFINITE, "_sauce": 1}, {"name": "greet", "text": "", "path": "", "digest": ""}
     )["id"]

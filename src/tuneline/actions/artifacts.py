@@ -1,7 +1,7 @@
 """Artifacts as the API gives them: one, many, their lineage (`record.ancestry`), their content."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ class Artifacts:
             same = "digest" if name.startswith("sha256:") else "id"
             roots = [f"artifact:{id}" for id, row in walk.artifacts.items() if row[same] == name]
         return {"roots": roots, "direction": direction, "depth": depth, **walk_view(walk)}
+
+    def local(self, artifact: Mapping[str, Any]) -> Path | None:
+        """Where this machine has an artifact of the API, or of a row; None if it has not. Asks no network."""
+        return self._stores.local(_ref(artifact))
 
     def file(self, id: str) -> Path:
         """A local path to an artifact's content, read from its bucket if it is not here. Slow then.

@@ -137,7 +137,7 @@ class Platform:
         """A run with its tasks and its report. Raises NotFoundError."""
         row, tasks = self.record.runs.get(RunId(id)), self.record.runs.tasks(RunId(id))
         read = self.record.runs.artifacts(views.artifacts_read(tasks))
-        return views.run_view(row, tasks, read, self._clock())
+        return views.run_view(row, tasks, read, self._clock(), self.artifacts.local)
 
     def events(self, id: str, after: int = 0, wait_s: float = 0.0) -> Json:
         """`{"events", "next", "state"}`, at once if there are any after `after` or the run has ended.

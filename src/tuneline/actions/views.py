@@ -2,7 +2,7 @@
 put out."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from tuneline.record.ledger import Entry
 
 Row = Mapping[Any, Any]
 """A row of the record: SQLAlchemy's RowMapping, or a dict."""
+
+Local = Callable[[Mapping[str, Any]], Path | None]
+"""Where this machine has an artifact of the API; None if it has not."""
 
 REPORTS: Mapping[str, tuple[str, str]] = {
     "metrics": ("evaluate", "report"),
@@ -70,10 +73,16 @@ def artifacts_read(tasks: Sequence[Row]) -> Iterator[str]:
             yield from ids
 
 
-def run_view(row: Row, tasks: Sequence[Row], artifacts: Mapping[str, Row], now: float) -> dict[str, Any]:
-    """A run with its tasks and its report. artifacts: those of `artifacts_read`, by id."""
+def run_view(
+    row: Row, tasks: Sequence[Row], artifacts: Mapping[str, Row], now: float, local: Local
+) -> dict[str, Any]:
+    """A run with its tasks and its report.
+
+    artifacts: those of `artifacts_read`, by id. local: see `report`.
+    """
     shown = [task_view(task, artifacts, now) for task in tasks]
-    return run_summary(row) | {"tasks": shown, "report": report({task["name"]: task for task in shown})}
+    found = report({task["name"]: task for task in shown}, local)
+    return run_summary(row) | {"tasks": shown, "report": found}
 
 
 def task_view(row: Row, artifacts: Mapping[str, Row], now: float) -> dict[str, Any]:
@@ -124,12 +133,16 @@ def _outputs_of(row: Row) -> dict[str, Any]:
     return {"parameters": made["parameters"], "artifacts": listed}
 
 
-def report(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What a finished line found, by part; null where its task has not finished or its file is gone."""
+def report(tasks: Mapping[str, Mapping[str, Any]], local: Local) -> dict[str, Any]:
+    """What a finished line found, by part; null where its task has not finished or its file is not here.
+
+    local: finds an artifact's file without asking the network.
+    """
     found: dict[str, Any] = {}
     for part, (task, output) in REPORTS.items():
         listed = _outputs(tasks, task)["artifacts"].get(output)
-        found[part] = _read(Path(listed[0]["uri"])) if listed else None
+        path = local(listed[0]) if listed else None
+        found[part] = _read(path) if path else None
     proposed = _outputs(tasks, "propose")["parameters"]
     found["release"] = dict(proposed) if proposed.get("release") else None
     return found

@@ -15,6 +15,7 @@ from tuneline.execute.attempts import Attempt, Conclusion, adopt, begin
 from tuneline.execute.files import MISSING, size_of
 from tuneline.execute.images import Images, check_images
 from tuneline.execute.jobs import Job, job_of
+from tuneline.execute.keeping import Keeping
 from tuneline.execute.submitted import Submitted, final_states, names_of, read_secrets
 from tuneline.plan.decisions import decide, to_retry
 from tuneline.plan.events import (
@@ -51,6 +52,9 @@ RECORD_RETRY_S = 2.0
 class ActiveRun:
     """One run. Build it with `load`."""
 
+    keeping: Keeping
+    """Where its artifacts go."""
+
     def __init__(
         self, run: RunId, context: Context, lease: Lease, folder: Path, secrets: Mapping[str, Any]
     ) -> None:
@@ -72,9 +76,17 @@ class ActiveRun:
 
     @classmethod
     def load(
-        cls, new: Submitted, lease: Lease, folder: Path, images: Images, source: EventSource
+        cls,
+        new: Submitted,
+        lease: Lease,
+        folder: Path,
+        images: Images,
+        source: EventSource,
+        keeping: Keeping,
     ) -> "ActiveRun":
-        """A run with all its events replayed. Raises: SpecError with every fault."""
+        """A run with all its events replayed. Raises: SpecError with every fault; SettingError (its root)."""
+        keeping = keeping.at(new.root)
+        new = replace(new, root=keeping.root)
         try:
             pipeline = parse(new.ir)
         except IRError as error:
@@ -84,6 +96,7 @@ class ActiveRun:
         values = root_values(pipeline, {**new.parameters, **secrets})
         context = Context(pipeline, values, names_of(new, pipeline, folder), final_states(pipeline))
         self = cls(new.run, context, lease, folder, secrets)
+        self.keeping = keeping
         for stored in source.events(new.run):
             self.state.apply(stored.event)
         if new.retries is not None:
@@ -233,13 +246,12 @@ class ActiveRun:
             key = job.key
         except Exception as error:  # a run must end, whatever is wrong with one task
             return self._broken(name, number, error)
-        hit = self._unchanged(job) or _hit(
-            job, key, cache
-        )  # if the record does not work, that is no failure of the task
+        # if the record does not work, that is no failure of the task
+        hit = self._unchanged(job) or _hit(job, key, cache)
         if hit is not None:
             return hit
         try:
-            return begin(job, number, key, env)
+            return begin(job, number, key, env, self.keeping)
         except Exception as error:
             return self._broken(name, number, error)
 

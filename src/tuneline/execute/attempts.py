@@ -16,6 +16,7 @@ from tuneline.errors import InternalError, ResourceError, TransientError, Tuneli
 from tuneline.execute.files import AttemptFolder, Ending, Tail
 from tuneline.execute.images import Call
 from tuneline.execute.jobs import Job
+from tuneline.execute.keeping import Keeping
 from tuneline.execute.process import Process, find, kill_left, launch
 from tuneline.plan.events import AttemptStarted, Outputs
 from tuneline_ir import Constant, expand, resolve
@@ -76,7 +77,7 @@ class Conclusion:
     lost: bool = False
 
 
-def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Attempt:
+def begin(job: Job, number: int, key: str | None, env: Mapping[str, str], keeping: Keeping) -> Attempt:
     """Make the attempt's folder and start its shim, which waits for `go`.
 
     Raises: ResourceError if the disk is full; InternalError if the command cannot be made or started.
@@ -84,12 +85,14 @@ def begin(job: Job, number: int, key: str | None, env: Mapping[str, str]) -> Att
     folder = AttemptFolder(job.folder / str(number))
     try:
         shutil.rmtree(folder.path, ignore_errors=True)  # of an attempt that never got on record
-        executor_input = _filled(job, folder.executor_input(job.component, job.parameters, job.inputs))
+        inputs = keeping.given(job.inputs)
+        executor_input = _filled(job, folder.executor_input(job.component, job.parameters, inputs))
         words = expand([*job.container.command, *job.container.args], executor_input, job.names)
         own = {name: resolve(value, executor_input, job.names) for name, value in job.container.env.items()}
         program = job.image.program(Call(words, folder.path, job.container, own))
-        task = {**program.to_json(), "timeout_s": job.container.timeout_s, "grace_s": GRACE_S}
-        folder.make(task, program.files)
+        before = keeping.before(folder.path, job.inputs)
+        limits = {"timeout_s": job.container.timeout_s, "grace_s": GRACE_S}
+        folder.make({**program.to_json(), "before": before, **limits}, program.files)
         about = {
             "TUNELINE_TASK_STATE": str(folder.state),
             "TUNELINE_RUN_ID": job.run,
@@ -125,17 +128,19 @@ def adopt(job: Job, started: AttemptStarted) -> Attempt:
     return Attempt(job, started.attempt, AttemptFolder(folder), process, started.cache_key)
 
 
-def conclude(attempt: Attempt) -> Conclusion:
-    """What an ended attempt came to. Reads and digests its outputs; kills what a killed shim left. Slow."""
-    name = attempt.job.path
+def conclude(attempt: Attempt, keeping: Keeping) -> Conclusion:
+    """What an ended attempt came to. Digests its outputs and puts them where they belong; kills what a killed
+    shim left. Slow."""
+    job, name = attempt.job, attempt.job.path
     ending = attempt.folder.ending()
     if ending is None:
         return _without_ending(attempt)
     if ending.exit_code != 0 or ending.timed_out:
         return _failed(attempt, ending)
     try:
-        execution = f"{attempt.job.run}/{name}/{attempt.number}"
-        return Conclusion(outputs=attempt.folder.outputs(attempt.job.component, execution), exit_code=0)
+        outputs = attempt.folder.outputs(job.component, f"{job.run}/{name}/{attempt.number}")
+        kept = keeping.kept(outputs, job.pipeline, job.run, name, attempt.number, attempt.folder.path)
+        return Conclusion(outputs=kept, exit_code=0)
     except (
         TunelineError
     ) as error:  # for Kubeflow a task without its outputs failed as any other: it may retry

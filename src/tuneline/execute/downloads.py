@@ -16,6 +16,11 @@ from tuneline.plan.events import ArtifactRef
 from tuneline.types import Digest
 
 _FILE = "downloads.json"
+# This very code, whatever PYTHONPATH the task is given.
+_PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r});"
+    " from tuneline.execute.downloads import main; sys.exit(main(sys.argv[1]))"
+)
 
 
 def before(folder: Path, copies: Path, absent: Sequence[ArtifactRef]) -> list[list[str]]:
@@ -29,11 +34,12 @@ def before(folder: Path, copies: Path, absent: Sequence[ArtifactRef]) -> list[li
     wanted = [{"uri": ref.uri, "digest": ref.digest, "size_bytes": ref.size_bytes} for ref in absent]
     body = {"copies": str(copies), "wanted": wanted}
     (folder / _FILE).write_text(json.dumps(body), encoding="utf-8")
-    return [[sys.executable, "-P", "-m", "tuneline.execute.downloads", str(folder)]]
+    return [[sys.executable, "-P", "-c", _PROGRAM, str(folder)]]
 
 
-def main(folder: Path) -> int:
+def main(attempt: str) -> int:
     """Bring what `downloads.json` in the attempt's folder names. The exit code."""
+    folder = Path(attempt)
     body = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     stores = Stores(Path(body["copies"]))
     try:
@@ -53,7 +59,3 @@ def _failed(folder: Path, error: TunelineError) -> int:
     sys.stderr.write(f"error: {error.message}\nhint: {error.hint}\n")
     (folder / "error.json").write_text(json.dumps(error.to_json()), encoding="utf-8")
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

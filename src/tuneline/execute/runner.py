@@ -32,6 +32,8 @@ from tuneline.execute.attempts import GRACE_S, Attempt, Conclusion, conclude
 from tuneline.execute.calls import Calls
 from tuneline.execute.environment import of_tasks
 from tuneline.execute.images import Images, MachineImages
+from tuneline.execute.keeping import Keeping
+from tuneline.execute.stores import Stores
 from tuneline.execute.submitted import Submitted
 from tuneline.plan.events import Cache, Event, EventSink, EventSource, Lease, LeaseLost
 from tuneline.plan.nodes import Status
@@ -70,6 +72,7 @@ class Runner:
         self._clock = clock
         self._env = of_tasks(os.environ if env is None else env, settings, server_url)
         self._images: Images = images or MachineImages(settings, self._env)
+        self._keeping = Keeping(Stores(settings.copies)).at(settings.artifacts)
         self._runs: OrderedDict[RunId, ActiveRun] = OrderedDict()
         self._held = threading.Condition()
         """Guards `_names`: the runs that are held, for callers from other threads."""
@@ -133,7 +136,8 @@ class Runner:
         with self._held:
             if new.run in self._names:
                 raise ConflictError(f"Run {new.run} is under way.", hint="Wait for it, or cancel it first.")
-        return ActiveRun.load(new, lease, self._settings.runs / new.run, self._images, self._source)
+        folder = self._settings.runs / new.run
+        return ActiveRun.load(new, lease, folder, self._images, self._source, self._keeping)
 
     def _take(self, active: ActiveRun, events: list[Event]) -> None:
         with self._held:
@@ -233,7 +237,7 @@ class Runner:
     def _conclude(self, active: ActiveRun, attempt: Attempt) -> None:
         attempt.concluding = True
         self._read_progress(active, attempt)
-        done = self._pool.submit(conclude, attempt)
+        done = self._pool.submit(conclude, attempt, active.keeping)
         done.add_done_callback(
             lambda future: self._calls.put(lambda: self._concluded(active, attempt, future))
         )

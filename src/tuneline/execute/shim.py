@@ -34,8 +34,8 @@ class Shim:
     """One attempt. Signal handlers act on it while `run` waits.
 
     `task`: {"command": argv, or "entry": "module:function" and "args", or "module" and "args", "environment":
-    for `layers.prepare` or null, "before": commands that must succeed before the task starts, "timeout_s": 0 for
-    none, "grace_s"}.
+    for `layers.prepare` or null, "before": commands that must succeed before the task starts, "timeout_s": 0
+    for none, "grace_s"}.
     """
 
     def __init__(self, folder: str, task: dict[str, Any]) -> None:

@@ -53,6 +53,7 @@ class Stores:
 
     def __init__(self, folder: Path) -> None:
         """folder: of the local copies."""
+        self.folder = folder
         self._kept = Kept(folder)
 
     # Outputs
@@ -95,9 +96,9 @@ class Stores:
             _copy(path, Path(uri))
             return
         if path.is_dir():
-            names = files_below(path)
-            stale = [each.relative for each in objects.find(uri) if each.relative not in set(names)]
+            names = dict.fromkeys(files_below(path))
             objects.upload([(path / name, name) for name in names], uri)
+            stale = [each.relative for each in objects.find(uri) if each.relative not in names]
             objects.remove(stale, uri)  # of an attempt that never got on record
         else:
             objects.upload([(path, "")], uri)
