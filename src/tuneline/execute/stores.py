@@ -136,7 +136,7 @@ class Stores:
             place = self.place(ref.uri, ref.digest)
             return place if self._kept.whole(place) else None
         path = Path(ref.custom_path or ref.uri)
-        return path if path.exists() else None
+        return path if path.is_absolute() and path.exists() else None
 
     def get(self, uri: str, digest: Digest) -> Path:
         """A local path to what is at `uri`; from a bucket, once, and checked.

@@ -62,7 +62,7 @@ def artifact(row: Mapping[Any, Any]) -> wire.Json:
 
 def _download(call: Call) -> Answer:
     row = call.platform.kfp.artifacts.get(call.path["id"])
-    path = _local(row)
+    path = _local(call, row)
     if path.is_dir():
         headers = {"Content-Disposition": f'attachment; filename="artifact-{row["number"]}.tar"'}
         return StreamingResponse(_tar(path), media_type="application/x-tar", headers=headers)
@@ -70,7 +70,8 @@ def _download(call: Call) -> Answer:
 
 
 def _read(call: Call) -> Answer:
-    path = _local(call.platform.kfp.artifacts.output(call.path["run"], call.path["node"], call.path["name"]))
+    row = call.platform.kfp.artifacts.output(call.path["run"], call.path["node"], call.path["name"])
+    path = _local(call, row)
     if path.is_dir():
         raise UserError(
             f"Artifact {call.path['name']} is a folder.",
@@ -95,7 +96,7 @@ def _ui_metadata(call: Call) -> Answer:
             wrong = error
     if row is None:
         raise wrong
-    path = _local(row)
+    path = _local(call, row)
     if path.stat().st_size > MAX_UI_METADATA:
         raise TooLargeError(f"{path} is larger than {MAX_UI_METADATA} bytes.")
     try:
@@ -104,15 +105,15 @@ def _ui_metadata(call: Call) -> Answer:
         raise UserError(f"{path} is no JSON: {error}.") from error
 
 
-def _local(row: Mapping[Any, Any]) -> Path:
-    """Where an artifact is on this machine. Raises: NotFoundError."""
-    path = Path(row["uri"])
-    if not path.is_absolute() or not path.exists():
+def _local(call: Call, row: Mapping[Any, Any]) -> Path:
+    """Where an artifact is on this machine, brought from its bucket if need be. Raises: NotFoundError."""
+    try:
+        return call.platform.artifacts.file(row["id"])
+    except NotFoundError as error:
         raise NotFoundError(
             f"Artifact {row['number']} has no bytes here: {row['uri'] or 'it has no address'}.",
             hint="Some artifacts carry metadata alone; one elsewhere is read from where its uri says.",
-        )
-    return path
+        ) from error
 
 
 def _base64(path: Path) -> Iterator[bytes]:
