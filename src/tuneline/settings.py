@@ -78,6 +78,9 @@ class Settings:
     def environments(self) -> Path:
         """Packages of tasks, an environment a set of requirements; safe to delete when nothing runs."""
         return self.home / "environments"
+    def apps(self) -> Path:
+        """The sources of apps, by digest."""
+        return self.home / "apps"
 
     @property
     def copies(self) -> Path:

@@ -104,6 +104,12 @@ class Launching:
         more = {"bad": ["--fail"], "stuck": ["--never-ready"]}.get(release.model, [])
         return [sys.executable, str(PROGRAM), "--port", str(port), "--release", release.release, *more]
 
+    def environment(self, release):
+        return {}
+
+    def is_ready(self, release, port):
+        return processes.is_healthy(port)
+
     def warm_up(self, release, port):
         warm_up(release.model, port)
 

@@ -16,6 +16,7 @@ from typing import Any
 from tuneline.actions import views
 from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.kfp import Kfp
+from tuneline.actions.apps import Apps
 from tuneline.actions.logs import read_log
 from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown
@@ -49,6 +50,7 @@ class Platform:
     ) -> None:
         self.record = record
         self.server = server
+        self.apps = Apps(record, server, clock)
         self._runner = runner
         self._shutdown = shutdown
         self._clock = clock

@@ -169,6 +169,8 @@ def release_view(row: Row) -> dict[str, Any]:
 def endpoint_view(row: Row, live: Live | None) -> dict[str, Any]:
     """An endpoint: what is wanted, what is live, and what the controller last saw there."""
     seen = row["observed"] or {}
+    # what was said of an earlier wish, a failure above all, is not said of this one
+    told = seen.get("desired_generation", row["generation"]) == row["generation"]
     return {
         "name": row["name"],
         "url": seen.get("url"),
@@ -176,8 +178,9 @@ def endpoint_view(row: Row, live: Live | None) -> dict[str, Any]:
         "desired": row["desired"],
         "live": live.release if live else None,
         "live_digest": live.digest if live else None,
-        "phase": seen.get("phase", "pending"),
-        "message": seen.get("message", ""),
+        "runtime": (row["deploy"] or {}).get("runtime"),
+        "phase": seen.get("phase", "pending") if told else "pending",
+        "message": seen.get("message", "") if told else "",
         "revisions": seen.get("revisions", []),
     }
 

@@ -40,7 +40,7 @@ def show(release: str, as_json: bool) -> None:
         print_json(found)
         return
     manifest, candidate = found["manifest"], (found["report"] or {}).get("candidate") or {}
-    base = manifest["base"]
+    base = manifest.get("base") or {}
     rows: list[tuple[str, object]] = [
         ("release", found["release"]),
         ("state", found["state"]),

@@ -157,6 +157,14 @@ class Client:
         """`[{"release", "from", "to", "why", "by"}]`; only what was live at `at` (RFC 3339), if given."""
         return self._list(f"/api/v1/endpoints/{_part(name)}/history", {"at": at})
 
+    def put_app(self, name: str, body: Mapping[str, Any]) -> Body:
+        """Want an app at endpoint `name`: the endpoint, with `release`, `created` and `reason`."""
+        return self._object("PUT", f"/api/v1/endpoints/{_part(name)}/app", body, timeout_s=300.0)
+
+    def remove_app(self, name: str) -> Body:
+        """Want no app at endpoint `name` any more; the endpoint."""
+        return self._object("DELETE", f"/api/v1/endpoints/{_part(name)}/app")
+
     def ledger(self, after: int = 0) -> list[Body]:
         """Entries of the ledger after number `after`."""
         return self._list("/api/v1/ledger", {"after": after})

@@ -103,12 +103,15 @@ class Endpoint:
             holding=self._is_holding(),
             revisions=everyone,
             alive=alive,
-            healthy=frozenset(each.id for each in asked if processes.is_healthy(each.port)),
+            healthy=frozenset(each.id for each in asked if self._is_ready(each)),
             jobs={name: _job(future) for name, future in self._jobs.items()},
             routed=self._routes.routed,
             acknowledged=acknowledged,
             in_flight=in_flight,
         )
+
+    def _is_ready(self, revision: Revision) -> bool:
+        return self._launching.is_ready(self._store.release(revision.release), revision.port)
 
     def _is_holding(self) -> bool:
         if holding.running(self.folder) is None:
@@ -186,7 +189,8 @@ class Endpoint:
         facts = self._store.release(self._revisions[id].release)
         port, log = holding.any_free(), revision_log(self.folder, id)
         command = self._launching.command(facts, self._desired, port)
-        process = processes.spawn(command, log, {MARK: f"{self.folder}#{id}"}, self.folder)
+        environment = {**self._launching.environment(facts), MARK: f"{self.folder}#{id}"}
+        process = processes.spawn(command, log, environment, self.folder)
         self._jobs.pop(id, None)
         self._change(id, state=State.STARTING, port=port, pid=process.pid, pid_started=process.started)
         self._save()  # at once: the next server must find it
@@ -263,6 +267,7 @@ class Endpoint:
             "message": message,
             "revisions": [to_json(each, weights.get(each.id, 0.0)) for each in self._revisions.values()],
             "generation": self._routes.generation,
+            "desired_generation": self._desired.generation,
             "number": self._number,
         }
         if body != self._saved:

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tuneline.control.endpoint import Endpoint
-from tuneline.control.launching import Launching, Runtimes
+from tuneline.control.launching import Launching
+from tuneline.control.programs import Programs
 from tuneline.errors import TunelineError
 from tuneline.plan.endpoints import Desired, EndpointStore
 from tuneline.plan.revisions import Policy
@@ -39,7 +40,7 @@ class Controller:
         """folder: of all endpoints, one below it each. Nothing happens before `start`."""
         self._store, self._folder, self._clock = store, folder, clock
         self._policy = Policy(start_timeout_s, drain_s)
-        self._launching = launching or Runtimes()
+        self._launching = launching or Programs(store)
         self._endpoints: dict[str, Endpoint] = {}
         self._wake = threading.Event()
         self._stopped = threading.Event()

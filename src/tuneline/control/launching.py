@@ -3,10 +3,11 @@ line and the proof."""
 
 import http.client
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from tuneline.control.processes import ask
+from tuneline.control import processes
 from tuneline.errors import ModelError, TransientError
 from tuneline.plan.endpoints import Desired, ReleaseFacts
 from tuneline.serve import package as packages
@@ -26,6 +27,14 @@ class Launching(Protocol):
 
     def command(self, release: ReleaseFacts, desired: Desired, port: int) -> list[str]:
         """The command line that serves it at `port`."""
+        ...
+
+    def environment(self, release: ReleaseFacts) -> Mapping[str, str]:
+        """What its environment has beyond the server's. Raises: TunelineError if that cannot be told now."""
+        ...
+
+    def is_ready(self, release: ReleaseFacts, port: int) -> bool:
+        """Whether what runs at `port` says that it can take requests."""
         ...
 
     def warm_up(self, release: ReleaseFacts, port: int) -> None:
@@ -65,6 +74,14 @@ class Runtimes:
         ]
         return [sys.executable, "-m", "tuneline.serve.runtime", *map(str, words)]
 
+    def environment(self, release: ReleaseFacts) -> Mapping[str, str]:
+        """Nothing more."""
+        return {}
+
+    def is_ready(self, release: ReleaseFacts, port: int) -> bool:
+        """Its `/health` says so."""
+        return processes.is_healthy(port)
+
     def warm_up(self, release: ReleaseFacts, port: int) -> None:
         """One token. Raises: TransientError with what came instead."""
         warm_up(release.model, port)
@@ -74,7 +91,7 @@ def warm_up(model: str, port: int) -> None:
     """Ask the runtime at `port` for one token. Raises: TransientError with what came instead."""
     body = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
     try:
-        status, text = ask(port, "POST", "/v1/completions", body, WARM_UP_S)
+        status, text = processes.ask(port, "POST", "/v1/completions", body, WARM_UP_S)
     except (OSError, http.client.HTTPException) as error:
         raise TransientError(
             f"The first request was not answered: {error or type(error).__name__}."

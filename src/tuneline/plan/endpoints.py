@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tuneline.plan.apps import is_app
+
 
 @dataclass(frozen=True)
 class Desired:
@@ -22,6 +24,8 @@ class Desired:
     """`model@version`; None: nothing shall be served there, everything stops."""
     live_digest: str
     """Package digest of the release it was compared with; empty if nothing was live then."""
+    compared: bool = True
+    """Whether it goes live only in the place of `live_digest`; an app is compared with nothing."""
     runtime: str = "llamacpp"
     port: int = 0
     """Where the endpoint shall listen; 0: the first free one from 8100, chosen once."""
@@ -53,6 +57,11 @@ class ReleaseFacts:
     proof: Mapping[str, Any]
     manifest: Mapping[str, Any]
 
+    @property
+    def is_app(self) -> bool:
+        """Whether it is an app's version; its package is then the folder of its source."""
+        return is_app(self.manifest)
+
 
 class EndpointStore(Protocol):
     """The record, as the controller sees it."""
@@ -77,8 +86,8 @@ class EndpointStore(Protocol):
         """Keep what was seen, replacing what was seen before, and wake whoever listens to endpoints.
 
         observed: JSON, `{"url", "port", "phase", "message", "revisions": [{"id", "release", "state", "pid",
-        "port", "weight", ...}], "generation", "holder", ...}`; phase is pending, starting, live, failed or
-        stopped. Keys beyond those are the controller's own and must be kept as they are.
+        "port", "weight", ...}], "generation", "desired_generation", ...}`; phase is pending, starting, live,
+        failed or stopped. Keys beyond those are the controller's own and must be kept as they are.
         """
         ...
 

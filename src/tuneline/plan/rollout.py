@@ -65,7 +65,12 @@ def decide(desired: Desired, seen: Seen, now: float, policy: Policy = DEFAULT) -
 def blocked(desired: Desired, seen: Seen) -> str:
     """Why the wanted release must not go live: what it was compared with is not live any more. Else empty."""
     live = seen.live
-    if live is None or live.release == desired.release or live.digest == desired.live_digest:
+    if (
+        not desired.compared
+        or live is None
+        or live.release == desired.release
+        or live.digest == desired.live_digest
+    ):
         return ""
     return (
         f"{desired.release} was compared with another release than {live.release}, which is live now. "

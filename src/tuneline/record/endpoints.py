@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from tuneline.errors import ConflictError, NotFoundError
+from tuneline.plan import apps
 from tuneline.plan.endpoints import Desired, Live, ReleaseFacts
 from tuneline.record import ledger
 from tuneline.record.changes import Changes
@@ -33,8 +34,13 @@ def desire(
     by: str,
     at: float,
 ) -> None:
-    """Want `release` (None: nothing) at endpoint `name`, in the caller's transaction."""
-    generation = db.scalar(select(endpoints.c.generation).where(endpoints.c.name == name))
+    """Want `release` (None: nothing) at endpoint `name`, in the caller's transaction.
+
+    Raises: ConflictError if an app is wanted where a model is, or a model where an app is.
+    """
+    before = db.execute(select(endpoints).where(endpoints.c.name == name)).mappings().first()
+    _refuse_other_kind(before, release, deploy)
+    generation = before["generation"] if before else None
     values = {
         "generation": (generation or 0) + 1,
         "desired": release,
@@ -49,6 +55,19 @@ def desire(
         db.execute(update(endpoints).where(endpoints.c.name == name).values(**values))
     body = {"endpoint": name, "release": release, "generation": values["generation"], "why": why, "by": by}
     ledger.write(db, at, "desired", body)
+
+
+def _refuse_other_kind(before: RowMapping | None, release: str | None, deploy: Mapping[str, Any]) -> None:
+    """Whoever asks a model must not get an app's pages all at once, nor the other way round."""
+    if before is None or before["desired"] is None or release is None:
+        return
+    was, now = ((each or {}).get("runtime") == apps.KIND for each in (before["deploy"], deploy))
+    if was != now:
+        raise ConflictError(
+            f"Endpoint {before['name']} has {'the app' if was else 'the release'} {before['desired']};"
+            f" {release} is {'an app' if now else 'none'}.",
+            hint="Give another endpoint.",
+        )
 
 
 def desired_release(db: Connection, name: str) -> str | None:
@@ -229,6 +248,7 @@ def _desired(row: RowMapping) -> Desired:
         generation=row["generation"],
         release=row["desired"],
         live_digest=deploy.get("live_digest", ""),
+        compared=deploy.get("runtime") != apps.KIND,
         runtime=deploy.get("runtime", "llamacpp"),
         port=int(deploy.get("port", 0)),
         keep_s=float(deploy.get("keep_s", 1800.0)),

@@ -54,7 +54,12 @@ def m003_kfp(db: Connection) -> None:
     schema_kfp.fill(db)
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_first, m002_nested, m003_kfp)
+def m006_apps(db: Connection) -> None:
+    """Apps stand among models, told apart by their kind."""
+    db.execute(text("ALTER TABLE models ADD COLUMN kind TEXT NOT NULL DEFAULT 'model'"))
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_first, m002_nested, m003_kfp, m006_apps)
 
 
 def migrate(store: Store, clock: Clock) -> list[str]:

@@ -4,6 +4,7 @@ import time
 
 from tuneline.record.ancestry import Ancestry
 from tuneline.record.artifact_lists import ArtifactLists
+from tuneline.record.apps import Apps
 from tuneline.record.changes import Changes
 from tuneline.record.endpoints import Endpoints
 from tuneline.record.experiments import Experiments
@@ -39,6 +40,7 @@ class Record:
         self.uploads = Uploads(self._store)
         self.releases = Releases(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
+        self.apps = Apps(self._store, self.changes)
         self.ledger = Ledger(self._store)
         self.holders = Holders(self._store)
         self.ancestry = Ancestry(self._store)

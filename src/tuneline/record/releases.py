@@ -11,7 +11,8 @@ from typing import Any
 import semver
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from tuneline.errors import NotFoundError, UserError
+from tuneline.errors import ConflictError, NotFoundError, UserError
+from tuneline.plan import apps
 from tuneline.plan.versions import next_version
 from tuneline.record import endpoints, ledger
 from tuneline.record.changes import Changes
@@ -82,7 +83,8 @@ class Releases:
     def models(self) -> list[str]:
         """Names of all models."""
         with self._store.read() as db:
-            return list(db.scalars(select(models.c.name).order_by(models.c.name)))
+            mine = models.c.kind == apps.MODEL
+            return list(db.scalars(select(models.c.name).where(mine).order_by(models.c.name)))
 
     def of(self, model: str) -> Sequence[RowMapping]:
         """A model's releases, the highest version first. Raises NotFoundError if there is no such model."""
@@ -122,6 +124,18 @@ def split(release: str) -> tuple[str, str]:
     return model, version
 
 
+def name_model(db: Connection, name: str, kind: str, at: float) -> None:
+    """Have a model or app (`kind`) of that name. Raises: ConflictError if the other kind has it."""
+    known = db.scalar(select(models.c.kind).where(models.c.name == name))
+    if known is None:
+        db.execute(insert(models).values(name=name, kind=kind, created_at=at))
+    elif known != kind:
+        raise ConflictError(
+            f"The name `{name}` is taken: there are releases of the {known} `{name}`.",
+            hint=f"Give the {kind} another name.",
+        )
+
+
 def _same_content(db: Connection, proposal: Proposal) -> RowMapping | None:
     same = (releases.c.model == proposal.model, releases.c.package_digest == proposal.package_digest)
     return db.execute(select(releases).where(*same)).mappings().first()
@@ -129,8 +143,7 @@ def _same_content(db: Connection, proposal: Proposal) -> RowMapping | None:
 
 def _create(db: Connection, proposal: Proposal, at: float) -> Proposed:
     _refuse_moved(db, proposal)
-    if db.scalar(select(models.c.name).where(models.c.name == proposal.model)) is None:
-        db.execute(insert(models).values(name=proposal.model, created_at=at))
+    name_model(db, proposal.model, apps.MODEL, at)
     mine = releases.c.model == proposal.model
     before = [
         (row.version, {**row.manifest, "data": row.data})

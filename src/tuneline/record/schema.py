@@ -217,7 +217,11 @@ tags = Table(  # of an uploaded pipeline or version
     Index("tags_by_value", "key", "value"),
 )  # fmt: skip
 
-models = Table("models", tables, Column("name", Text, primary_key=True), _time("created_at", null=False))
+models = Table(
+    "models", tables,
+    Column("name", Text, primary_key=True), _time("created_at", null=False),
+    Column("kind", Text, nullable=False, server_default="model"),  # model, or app: see plan/apps.py
+)  # fmt: skip
 
 releases = Table(
     "releases", tables,

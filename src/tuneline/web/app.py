@@ -18,6 +18,7 @@ from tuneline.web import errors, pages
 from tuneline.web.api import api_router
 from tuneline.web.artifacts import artifact_router
 from tuneline.web.kfp.app import create_kfp_app
+from tuneline.web.apps import app_router
 
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 
@@ -30,6 +31,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.include_router(artifact_router(platform.artifacts))
     app.include_router(api_router(platform))
     app.mount("/apis", create_kfp_app(platform))
+    app.include_router(app_router(platform.apps))
     app.add_middleware(LoopbackOnly)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
