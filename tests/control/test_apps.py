@@ -133,8 +133,8 @@ def app(environ, start_response):
     home.until_live("third@1.0.0", "third")
     assert home.ask("third", "/app.py") == (200, "a file")
     home.apps.remove("third")
-    home.until(lambda: home.seen("third")["phase"] == "stopped")
-    assert home.record.endpoints.live("third") is None
+    home.until(lambda: home.record.endpoints.live("third") is None)
+    assert home.seen("third")["phase"] == "stopped"
 
 
 def test_files_that_were_changed_since_are_not_run(home, monkeypatch):

@@ -17,6 +17,7 @@ from tuneline.actions import views
 from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.apps import Apps
+from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.logs import read_log
 from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown
@@ -47,10 +48,12 @@ class Platform:
         server: Server,
         shutdown: Shutdown,
         clock: Clock = time.time,
+        boards: Opener | None = None,
     ) -> None:
         self.record = record
         self.server = server
         self.apps = Apps(record, server, clock)
+        self.boards = RunBoards(record, boards)
         self._runner = runner
         self._shutdown = shutdown
         self._clock = clock

@@ -68,6 +68,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "data": ("project", "data", "Look at the rows as the model will see them."),
     "run": ("run", "run", "Run a project: data in, a proven release out and serving."),
     "runs": ("runs", "runs", "List, show, follow, retry and cancel runs."),
+    "tensorboard": ("board", "tensorboard", "Open TensorBoard over a run's logs."),
     "releases": ("releases", "releases", "List and show the releases of a model."),
     "history": ("releases", "history", "Which release was live at an endpoint, and when."),
     "ledger": ("releases", "ledger", "Show the ledger, or verify that nobody changed it."),

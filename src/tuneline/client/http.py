@@ -93,6 +93,10 @@ class Client:
         do."""
         return self._object("POST", f"/api/v1/runs/{_part(id)}:retry")
 
+    def tensorboard(self, id: str) -> Body:
+        """`{"url", "logs", "skipped"}`: TensorBoard over a run's logs, started if it does not run."""
+        return self._object("POST", f"/api/v1/runs/{_part(id)}/tensorboard", timeout_s=90.0)
+
     def models(self) -> list[str]:
         """Names of all models."""
         return list(self._json("GET", "/api/v1/models"))

@@ -19,6 +19,7 @@ from tuneline.web.api import api_router
 from tuneline.web.artifacts import artifact_router
 from tuneline.web.kfp.app import create_kfp_app
 from tuneline.web.apps import app_router
+from tuneline.web.boards import board_router
 
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 
@@ -32,6 +33,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.include_router(api_router(platform))
     app.mount("/apis", create_kfp_app(platform))
     app.include_router(app_router(platform.apps))
+    app.include_router(board_router(platform.boards))
     app.add_middleware(LoopbackOnly)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)

@@ -24,6 +24,7 @@ import tuneline
 from tuneline.actions import Platform
 from tuneline.actions.ports import Server
 from tuneline.client.server import ERROR_FILE, FILE
+from tuneline.control.boards import Boards
 from tuneline.control.endpoints import Controller
 from tuneline.errors import ResourceError, TunelineError
 from tuneline.execute.runner import Runner
@@ -81,7 +82,8 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     http = _Http()
     watch(record, lambda: http.stop(False), stack)
     runner = Runner(record.runs, record.runs, record.runs, settings, server_url=info.url)
-    platform = Platform(record, runner, info, http.stop)
+    boards = Boards(settings.home / "boards")
+    platform = Platform(record, runner, info, http.stop, boards=boards)
     runner.start_thread()
     stack.callback(runner.stop)
     for run in platform.adopt():
@@ -89,6 +91,7 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     controller = Controller(record.endpoints, settings.endpoints, drain_s=settings.drain_s)
     controller.start()
     stack.callback(lambda: controller.stop(all=http.all))
+    stack.callback(lambda: boards.stop_all() if http.all else None)
     body = {
         "url": info.url,
         "port": info.port,
