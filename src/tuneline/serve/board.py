@@ -1,7 +1,7 @@
 """TensorBoard over a folder, until nobody looks: `python -m tuneline.serve.board --logdir DIR --state FILE`.
 
 It listens on 127.0.0.1, at `--port` if that is free, writes `{"pid", "port"}` to `--state` when it answers,
-and ends by itself after `--idle-s` seconds without a request. It reads logs in this process, Python alone, and
+and ends by itself after `--idle-s` seconds without a request. It reads logs in this process, in Python, and
 follows links in the folder. Kept out of the server: TensorBoard takes a second to import.
 """
 
