@@ -150,6 +150,22 @@ def test_training_goes_on_from_a_folder_with_or_without_a_server(tmp_path):
         assert paths["init"] == str(tmp_path / "package" / "adapter")
 
 
+def test_training_goes_on_from_what_is_live_or_says_that_it_starts_from_the_base(server, tmp_path):
+    def notes(name):
+        return (tmp_path / name / "events.jsonl").read_text()
+
+    _, _, paths = live(tmp_path / "none", init_adapter="live")
+    assert list((tmp_path / "none" / "init").iterdir()) == []
+    assert "Nothing is live at m: training starts from the base." in notes("none")
+    propose(tmp_path / "first")
+    digest = digest_path(tmp_path / "first" / "package")[0]
+    server.record.endpoints.went_live("m", "m@1.0.0", "", "it is good", "ann", 1.0)
+    code, said, paths = live(tmp_path / "some", init_adapter="live")
+    assert (said["release"], said["digest"]) == ("m@1.0.0", digest)
+    assert paths["init"] == str(tmp_path / "first" / "package" / "adapter")
+    assert "Training goes on from m@1.0.0." in notes("some")
+
+
 def test_what_is_no_adapter_to_go_on_from_is_refused(server, tmp_path):
     (tmp_path / "empty").mkdir()
     said = {

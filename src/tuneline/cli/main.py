@@ -82,6 +82,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "doctor": ("doctor", "doctor", "What works on this machine, and how to get the rest."),
     "completion": ("completion", "completion", "Print what makes TAB complete commands in your shell."),
     "config-schema": ("project", "config_schema", "Print the project file's JSON Schema, for editors."),
+    "component": ("component", "component", "Print a step as a component for Kubeflow's SDK."),
     "step": ("step", "step", "Run one step of the line, as a task does."),
 }
 

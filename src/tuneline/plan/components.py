@@ -204,6 +204,17 @@ PROPOSE = Component(
     cached=False,
     retries=2,
 )  # fmt: skip
+APP = Component(
+    "app",
+    params=(
+        Param("name", _S), Param("entry", _S), Param("command", _L), Param("env", _T), Param("uses", _S),
+        Param("probe", _S), Param("port", _I), Param("keep_s", _D), Param("wait_s", _D),
+    ),
+    inputs=(In("source", "", ""),),
+    returns=(("url", _S), ("release", _S), ("reason", _S)),
+    cached=False,
+)  # fmt: skip
+"""No part of the line: for pipelines of one's own."""
 
 LINE: tuple[Component, ...] = (
     LIVE, FETCH, BASE, PREPARE, TUNE, SCORE, EVALUATE, GATE, VERIFY, PACKAGE, PROPOSE,

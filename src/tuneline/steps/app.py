@@ -46,6 +46,8 @@ def body(step: Step, run_id: str) -> dict[str, Any]:
     """What is asked, as `PUT /api/v1/endpoints/{name}/app` takes it."""
     source = step.inputs["source"]
     given = {name: step.parameters[name] for name in OPTIONS if step.parameters.get(name) not in (None, "")}
+    if not given.get("command"):
+        given.setdefault("entry", "app.py:app")
     return {**given, "source": str(source), "digest": digest_path(source)[0], "run": run_id}
 
 

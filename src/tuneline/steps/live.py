@@ -13,13 +13,15 @@ from tuneline.steps.asking import asked
 from tuneline.steps.gate import UNKNOWN
 from tuneline.steps.io import Step
 
+FROM_LIVE = "live"
+"""As `init_adapter`: go on from the release that is live; from the base if none is."""
 NO_SERVER = "no server: TUNELINE_URL is unset"
 
 
 def run(step: Step) -> None:
     """Parameters: model, endpoint, init_adapter. Puts out release, digest, base (or ""), package, init."""
     found = _live(step)
-    init = _init(str(step.parameters.get("init_adapter", "")))
+    init = _from_live(step, found) if step.parameters.get("init_adapter") == FROM_LIVE else _init(step)
     step.set("release", found["release"] or "")
     step.set("digest", found["digest"] or "")
     step.set("base", found.get("base") or "")
@@ -55,8 +57,18 @@ def _put_out(step: Step, output: str, path: Path | None) -> None:
         )
 
 
-def _init(wanted: str) -> Path | None:
-    """The folder of the adapter to go on from. `wanted`: "", a release `model@version`, or a folder."""
+def _from_live(step: Step, found: dict[str, Any]) -> Path | None:
+    """The adapter of the live release; None, and a note that says so, if there is none."""
+    if not found["package"]:
+        step.note(f"Nothing is live at {step.parameters['endpoint']}: training starts from the base.")
+        return None
+    step.note(f"Training goes on from {found['release']}.")
+    return _adapter(Path(found["package"]), FROM_LIVE)
+
+
+def _init(step: Step) -> Path | None:
+    """The adapter to go on from. `init_adapter`: "", a release `model@version`, or a folder."""
+    wanted = str(step.parameters.get("init_adapter", ""))
     if not wanted:
         return None
     folder = Path(wanted).expanduser()
@@ -64,7 +76,7 @@ def _init(wanted: str) -> Path | None:
         if "@" not in wanted:
             raise ModelError(
                 f"`train.init_adapter` is `{wanted}`, which is neither a folder nor a release.",
-                hint="Give a folder with adapter_config.json, or a release such as movie-reviews@1.0.0.",
+                hint="Give a folder with adapter_config.json, a release such as movie-reviews@1.0.0, or `live`.",
             )
         if not os.environ.get("TUNELINE_URL"):
             raise SettingError(
@@ -72,6 +84,10 @@ def _init(wanted: str) -> Path | None:
                 hint="Set TUNELINE_URL, or give the adapter's folder.",
             )
         folder = Path(asked(os.environ, lambda client: client.release(wanted))["package"]["uri"])
+    return _adapter(folder, wanted)
+
+
+def _adapter(folder: Path, wanted: str) -> Path:
     found = next((p for p in (folder / "adapter", folder) if (p / "tuneline.json").is_file()), None)
     found = found or next(
         (p for p in (folder / "adapter", folder) if (p / "adapter_config.json").is_file()), None
