@@ -76,7 +76,7 @@ def _init(step: Step) -> Path | None:
         if "@" not in wanted:
             raise ModelError(
                 f"`train.init_adapter` is `{wanted}`, which is neither a folder nor a release.",
-                hint="Give a folder with adapter_config.json, a release such as movie-reviews@1.0.0, or `live`.",
+                hint="Give an adapter's folder, a release such as movie-reviews@1.0.0, or `live`.",
             )
         if not os.environ.get("TUNELINE_URL"):
             raise SettingError(
