@@ -24,7 +24,12 @@ def write_logs(folder: Path, tag: str = "train/loss") -> Path:
 
 def task(name, artifacts=None, folder=None):
     shown = {key: [{"uri": str(path)}] for key, path in (artifacts or {}).items()}
-    return {"name": name, "outputs": {"artifacts": shown} if artifacts else None, "folder": folder}
+    return {
+        "name": name,
+        "kind": "task",
+        "outputs": {"artifacts": shown} if artifacts else None,
+        "folder": folder,
+    }
 
 
 def test_outputs_with_event_files_are_logs_also_while_their_task_runs(tmp_path):

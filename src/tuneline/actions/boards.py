@@ -61,6 +61,8 @@ def logs_of(tasks: Sequence[Mapping[Any, Any]]) -> tuple[dict[str, Path], list[s
     found: dict[str, Path] = {}
     skipped: list[str] = []
     for task in tasks:
+        if task["kind"] != "task":  # a graph puts out what its tasks do
+            continue
         for name, path in _outputs(task):
             shown = f"{task['name']}.{name}".replace("/", ".")
             if name in UI_METADATA:

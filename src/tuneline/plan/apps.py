@@ -13,6 +13,7 @@ from typing import Any
 import semver
 
 from tuneline.errors import SpecError
+from tuneline.plan.secrets import is_secret
 
 KIND = "app"
 """`kind` of an app's manifest and of its row among models; also the name of its runtime."""
@@ -24,7 +25,6 @@ ENTRY = re.compile(r"[\w./-]+:[A-Za-z_]\w*")
 VARIABLE = re.compile(r"[A-Za-z_]\w*")
 OURS = re.compile(r"HOST|PORT|TUNELINE_.*")
 """Variables an app is given; `env` may not set them."""
-SECRET = re.compile(r"(token|passw(or)?d|secret|credential|api_?key|private_?key)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def faults(app: App) -> list[str]:
     for name in app.env:
         if not VARIABLE.fullmatch(name) or OURS.fullmatch(name):
             found.append(f"env `{name}`: not a name that may be set")
-        elif SECRET.search(name):
+        elif is_secret(name):
             found.append(
                 f"env `{name}`: looks like a secret, and this would be kept; set it for `tuneline up`"
             )
