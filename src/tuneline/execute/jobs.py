@@ -13,10 +13,11 @@ from typing import Any
 from tuneline.execute.images import Image, Images
 from tuneline.plan.cache import cache_key
 from tuneline.plan.compile import IMAGE
+from tuneline.plan.components import ACTING
 from tuneline.plan.decisions import read
 from tuneline.plan.events import ArtifactRef, Artifacts, Read
 from tuneline.plan.inputs import given
-from tuneline.plan.nodes import Given
+from tuneline.plan.nodes import Given, Node
 from tuneline.plan.schedule import RunState
 from tuneline.plan.secrets import Masker
 from tuneline_ir import Component, Constant, Container, Importer, Task, resolve
@@ -87,9 +88,18 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
         folder=folder / path,
         pipeline=context.pipeline.name,
         read=read(found, masker),
-        cached=not importer.reimport if importer else node.task.cached and not node.uncached,
+        cached=_cached(node, container, importer),
         importer=importer,
     )
+
+
+def _cached(node: Node, container: Container, importer: Importer | None) -> bool:
+    """Whether an earlier task's outputs may take the place of this one's."""
+    if importer is not None:
+        return not importer.reimport
+    words = [*container.command, *container.args]
+    acts = container.image == IMAGE and words[:2] == ["tuneline", "step"] and words[2] in ACTING
+    return node.task.cached and not node.uncached and not acts
 
 
 def _importing(importer: Importer, found: Given, names: Mapping[str, str]) -> dict[str, Any]:

@@ -220,3 +220,6 @@ LINE: tuple[Component, ...] = (
     LIVE, FETCH, BASE, PREPARE, TUNE, SCORE, EVALUATE, GATE, VERIFY, PACKAGE, PROPOSE,
 )  # fmt: skip
 """The whole line, in an order in which every task stands after those it reads."""
+
+ACTING = frozenset(step.name for step in (*LINE, APP) if not step.cached)
+"""Steps that ask the world or change it: their outputs are not all they are run for, in any pipeline."""
