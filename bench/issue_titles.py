@@ -1,8 +1,9 @@
-"""Titles of real GitHub issues: ROUGE-L of a fine-tuned Gemma 3 270M minus that of the base, on held-out issues.
+"""Titles of real GitHub issues: ROUGE-L of a fine-tuned Gemma 3 270M minus that of the base.
 
-`python bench/issue_titles.py --data github_issues.csv.gz` (or TUNELINE_BENCH_ISSUES): columns `issue_title` and
-`body`. 400 issues cut to 256 tokens are trained on, 200 others held out; the whole line runs, in a new home that
-it removes. The interval is a bootstrap's over the held-out rows, paired. Take a quiet machine and ten minutes.
+`python bench/issue_titles.py --data github_issues.csv.gz` (or TUNELINE_BENCH_ISSUES): columns `issue_title`
+and `body`. 400 issues cut to 256 tokens are trained on, 200 others held out; the whole line runs, in a new
+home that it removes. The interval is a bootstrap's over the held-out rows, paired. Take a quiet machine and
+ten minutes.
 """
 
 import argparse
