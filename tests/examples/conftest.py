@@ -1,4 +1,4 @@
-"""A home of its own for an example, with tiny parts in place of large ones, and the interpreter with the SDK."""
+"""A home of its own for an example, and the interpreter with the SDK."""
 
 import os
 from pathlib import Path

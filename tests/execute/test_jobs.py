@@ -5,13 +5,13 @@ import pytest
 from tuneline.execute.images import OwnImage
 from tuneline.execute.jobs import job_of
 from tuneline.plan.nodes import Context
-from tuneline.plan.schedule import RunState, fold
+from tuneline.plan.schedule import fold
 from tuneline.plan.secrets import Masker
 from tuneline_ir import parse
 
 
 def pipeline(step: str):
-    """One task that runs `step` of ours, its cache switched on, as the SDK does where nobody says otherwise."""
+    """One task that runs `step` of ours, its cache on, as the SDK has it where nobody says otherwise."""
     command = {"command": ["tuneline", "step", step], "args": ["--executor-input", "{{$}}"]}
     return parse(
         {
