@@ -18,6 +18,7 @@ from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.apps import Apps
 from tuneline.actions.boards import Opener, RunBoards
+from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown

@@ -5,6 +5,7 @@ import time
 from tuneline.record.ancestry import Ancestry
 from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.apps import Apps
+from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.changes import Changes
 from tuneline.record.endpoints import Endpoints
 from tuneline.record.experiments import Experiments

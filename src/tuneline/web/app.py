@@ -20,6 +20,7 @@ from tuneline.web.artifacts import artifact_router
 from tuneline.web.kfp.app import create_kfp_app
 from tuneline.web.apps import app_router
 from tuneline.web.boards import board_router
+from tuneline.web.kfp.app import create_kfp_app
 
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 
