@@ -78,6 +78,8 @@ class Settings:
     def environments(self) -> Path:
         """Packages of tasks, an environment a set of requirements; safe to delete when nothing runs."""
         return self.home / "environments"
+
+    @property
     def apps(self) -> Path:
         """The sources of apps, by digest."""
         return self.home / "apps"
