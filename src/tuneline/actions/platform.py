@@ -14,9 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from tuneline.actions import views
-from tuneline.actions.artifacts import Artifacts
-from tuneline.actions.kfp import Kfp
 from tuneline.actions.apps import Apps
+from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log

@@ -3,7 +3,6 @@
 import time
 
 from tuneline.record.ancestry import Ancestry
-from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.apps import Apps
 from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.changes import Changes

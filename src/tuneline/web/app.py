@@ -16,9 +16,8 @@ from tuneline.actions import Platform
 from tuneline.errors import UserError
 from tuneline.web import errors, pages
 from tuneline.web.api import api_router
-from tuneline.web.artifacts import artifact_router
-from tuneline.web.kfp.app import create_kfp_app
 from tuneline.web.apps import app_router
+from tuneline.web.artifacts import artifact_router
 from tuneline.web.boards import board_router
 from tuneline.web.kfp.app import create_kfp_app
 
