@@ -3,6 +3,7 @@
     TunelineError
       UserError                 what was given is wrong; retrying changes nothing
         SpecError                 the project file or a pipeline
+        OwnCodeError              the project's own code (`train.entry`) failed
         DataError                 rows, columns, files of data
         ModelError                a base model, adapter or package that does not fit or is not what it says
         ProofError                trained and served disagree, or a combination was never proven
@@ -76,6 +77,12 @@ class SpecError(UserError):
     """The project file or a pipeline is wrong; nothing ran."""
 
     code, http_status, exit_code = "invalid_spec", 422, 2
+
+
+class OwnCodeError(UserError):
+    """The project's own code failed; `details` are the last lines of its traceback."""
+
+    code = "own_code"
 
 
 class DataError(UserError):

@@ -39,9 +39,12 @@ def load_project(path: Path, params: tuple[str, ...]) -> "Loaded":
         loaded = apply(loaded, overrides) if overrides else loaded
     except SpecError as error:
         found = _written_rules(path) if "gate" not in overrides else []
-        raise _with(error.details or [error.message], _faults(found, None), error.hint) from error
+        raise _with(
+            error.details or [error.message], _faults(found, None, _has_entry(path)), error.hint
+        ) from error
     rules = [(place, str(rule)) for place, rule in _placed(path, loaded)]
-    faults = _faults(rules, loaded.project.value("evaluate.slices"))
+    own = bool(loaded.project.evaluate.entry)
+    faults = _faults(rules, loaded.project.value("evaluate.slices"), own)
     if faults:
         raise _with([], faults, "docs/gate.md says what a rule may be.")
     return loaded
@@ -88,13 +91,14 @@ def _line(fault: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _faults(rules: list[tuple[str, str]], slices: list[str] | None) -> list[str]:
-    """One line a fault of `(place, rule)`s, each with its place."""
-    from tuneline.plan.rules import check_rules  # noqa: PLC0415 - see the module
+def _faults(rules: list[tuple[str, str]], slices: list[str] | None, own: bool) -> list[str]:
+    """One line a fault of `(place, rule)`s, each with its place. own: metrics may be those of own code."""
+    from tuneline.plan.rule_names import AnyName  # noqa: PLC0415 - see the module
+    from tuneline.plan.rules import check_rules  # noqa: PLC0415
 
     found = []
     for place, rule in rules:
-        for fault in check_rules([rule], slices):
+        for fault in check_rules([rule], slices, AnyName() if own else ()):
             found.append(f"{place}{fault.removeprefix('gate[1] ')}")
     return found
 
@@ -105,6 +109,17 @@ def _placed(path: Path, loaded: "Loaded") -> list[tuple[str, str]]:
     if [rule for _, rule in written] == rules:
         return written
     return [("-p gate: " if "gate" in loaded.overrides else "gate: ", rule) for rule in rules]
+
+
+def _has_entry(path: Path) -> bool:
+    """Whether a project file that cannot be read as one names own code that evaluates."""
+    from tuneline.spec.project import FILE  # noqa: PLC0415 - see the module
+
+    file = path / FILE if path.is_dir() else path
+    try:
+        return "entry:" in file.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
+        return False
 
 
 def _written_rules(path: Path) -> list[tuple[str, str]]:

@@ -1,13 +1,15 @@
 """A project becomes a pipeline in KFP IR 2.1, the same bytes each time: what every runner executes.
 
 Every scalar, list or mapping of the project that a step reads is a root input with the project's value as
-default, so `-p train.r=16`, Airflow's form and KFP's form mean the same. Limits: the line of
-`plan.components`.
+default, so `-p train.r=16`, Airflow's form and KFP's form mean the same. Limits: the lines of
+`plan.components` and, with `train.entry`, `plan.own_line`.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tuneline.plan.components import LINE, Component, Param
+from tuneline.plan.own_line import own_line
 from tuneline_ir import convert
 
 SCHEMA_VERSION = "2.1.0"
@@ -25,14 +27,18 @@ class Values(Protocol):
 
 
 def compile_project(project: Values) -> dict[str, Any]:
-    """The pipeline spec of a project, JSON values only. Raises: ValueError if a value does not fit."""
+    """The pipeline spec of a project, JSON values only.
+
+    Raises: ValueError if a value does not fit; SpecError if the project's own code is too large.
+    """
+    line = own_line(project) if project.value("train.entry") else LINE
     return {
         "pipelineInfo": {"name": str(project.value("name"))},
-        "components": {f"comp-{step.name}": _component(step) for step in LINE},
-        "deploymentSpec": {"executors": {f"exec-{step.name}": _executor(step) for step in LINE}},
+        "components": {f"comp-{step.name}": _component(step) for step in line},
+        "deploymentSpec": {"executors": {f"exec-{step.name}": _executor(step) for step in line}},
         "root": {
-            "dag": {"tasks": {step.name: _task(step) for step in LINE}},
-            "inputDefinitions": {"parameters": _root_inputs(project)},
+            "dag": {"tasks": {step.name: _task(step) for step in line}},
+            "inputDefinitions": {"parameters": _root_inputs(project, line)},
         },
         "schemaVersion": SCHEMA_VERSION,
     }
@@ -43,8 +49,8 @@ def input_name(dotted: str) -> str:
     return dotted.replace(".", "_")
 
 
-def _root_inputs(project: Values) -> dict[str, Any]:
-    fields = {param.field: param.type for step in LINE for param in step.params if param.field}
+def _root_inputs(project: Values, line: Sequence[Component]) -> dict[str, Any]:
+    fields = {param.field: param.type for step in line for param in step.params if param.field}
     return {
         input_name(dotted): {
             "parameterType": type,
@@ -76,7 +82,9 @@ def _artifact(type: str) -> dict[str, Any]:
 
 
 def _executor(step: Component) -> dict[str, Any]:
-    command = ["tuneline", "step", step.name]
+    if step.container is not None:
+        return {"container": dict(step.container)}
+    command = ["tuneline", "step", step.program or step.name]
     return {"container": {"image": IMAGE, "command": command, "args": ["--executor-input", "{{$}}"]}}
 
 

@@ -5,7 +5,9 @@ A parameter's `field` is a dotted path into the project; its root input in the I
 for `.`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Component:
     """How often an attempt that failed for the world's fault is made again."""
     after: tuple[str, ...] = field(default=())
     """Tasks that must have succeeded although nothing of theirs is read."""
+    program: str = ""
+    """The step that does it, where it is not called as the component is."""
+    container: Mapping[str, Any] | None = None
+    """What runs it, where that is no step of ours."""
 
 
 def _p(name: str, type: str, path: str) -> Param:
@@ -62,7 +68,7 @@ def _p(name: str, type: str, path: str) -> Param:
 
 
 _S, _I, _D, _B, _L, _T = "STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", "STRUCT"
-_DATASET, _MODEL, _METRICS = "system.Dataset", "system.Model", "system.Metrics"
+DATASET, MODEL, METRICS = "system.Dataset", "system.Model", "system.Metrics"
 
 LIVE = Component(
     "live",
@@ -71,8 +77,8 @@ LIVE = Component(
         _p("init_adapter", _S, "train.init_adapter"),
     ),
     outputs=(
-        Out("package", _MODEL),  # the live release's package; an empty folder when nothing is live
-        Out("init", _MODEL),  # the adapter to go on from; an empty folder when `init_adapter` is ""
+        Out("package", MODEL),  # the live release's package; an empty folder when nothing is live
+        Out("init", MODEL),  # the adapter to go on from; an empty folder when `init_adapter` is ""
     ),
     returns=(("release", _S), ("digest", _S), ("base", _S)),  # "" when nothing is live
     cached=False,
@@ -83,7 +89,7 @@ FETCH = Component(
     params=(
         _p("source", _S, "data.source"), _p("sha256", _S, "data.sha256"), _p("base_model", _S, "base_model"),
     ),
-    outputs=(Out("data", _DATASET),),
+    outputs=(Out("data", DATASET),),
     returns=(("base_digest", _S),),  # of a base model that is a local path; "" for one that names its content
     cached=False,  # always revalidates; identical bytes have an identical digest, so what follows is cached
     retries=3,
@@ -93,7 +99,7 @@ BASE = Component(
     params=(
         _p("base_model", _S, "base_model"), Param("base_digest", _S, task="fetch", output="base_digest"),
     ),
-    outputs=(Out("base", _MODEL),),
+    outputs=(Out("base", MODEL),),
     retries=2,
 )  # fmt: skip
 PREPARE = Component(
@@ -106,8 +112,8 @@ PREPARE = Component(
         _p("limit", _I, "data.limit"), _p("max_length", _I, "train.max_length"),
         _p("task", _S, "evaluate.task"),
     ),
-    inputs=(In("data", "fetch", "data", _DATASET), In("base", "base", "base", _MODEL)),
-    outputs=(Out("train", _DATASET), Out("test", _DATASET), Out("report")),
+    inputs=(In("data", "fetch", "data", DATASET), In("base", "base", "base", MODEL)),
+    outputs=(Out("train", DATASET), Out("test", DATASET), Out("report")),
 )  # fmt: skip
 TUNE = Component(
     "tune",
@@ -124,10 +130,10 @@ TUNE = Component(
         _p("dtype", _S, "train.dtype"), _p("seed", _I, "train.seed"),
     ),
     inputs=(
-        In("base", "base", "base", _MODEL), In("train", "prepare", "train", _DATASET),
-        In("init", "live", "init", _MODEL),
+        In("base", "base", "base", MODEL), In("train", "prepare", "train", DATASET),
+        In("init", "live", "init", MODEL),
     ),
-    outputs=(Out("adapter", _MODEL), Out("metrics", _METRICS), Out("logs")),
+    outputs=(Out("adapter", MODEL), Out("metrics", METRICS), Out("logs")),
 )  # fmt: skip
 SCORE = Component(
     "score",
@@ -136,10 +142,10 @@ SCORE = Component(
         _p("max_length", _I, "train.max_length"),
     ),
     inputs=(
-        In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),
-        In("test", "prepare", "test", _DATASET),
+        In("base", "base", "base", MODEL), In("adapter", "tune", "adapter", MODEL),
+        In("test", "prepare", "test", DATASET),
     ),
-    outputs=(Out("scores", _DATASET), Out("report")),
+    outputs=(Out("scores", DATASET), Out("report")),
 )  # fmt: skip
 EVALUATE = Component(
     "evaluate",
@@ -150,11 +156,11 @@ EVALUATE = Component(
         Param("live_base", _S, task="live", output="base"),
     ),
     inputs=(
-        In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),
-        In("test", "prepare", "test", _DATASET), In("scores", "score", "scores", _DATASET),
-        In("scored", "score", "report"), In("live", "live", "package", _MODEL),
+        In("base", "base", "base", MODEL), In("adapter", "tune", "adapter", MODEL),
+        In("test", "prepare", "test", DATASET), In("scores", "score", "scores", DATASET),
+        In("scored", "score", "report"), In("live", "live", "package", MODEL),
     ),
-    outputs=(Out("predictions", _DATASET), Out("metrics", _METRICS), Out("report")),
+    outputs=(Out("predictions", DATASET), Out("metrics", METRICS), Out("report")),
 )  # fmt: skip
 GATE = Component(
     "gate",
@@ -163,7 +169,7 @@ GATE = Component(
         Param("live_release", _S, task="live", output="release"),
         Param("live_digest", _S, task="live", output="digest"),
     ),
-    inputs=(In("predictions", "evaluate", "predictions", _DATASET), In("report", "evaluate", "report")),
+    inputs=(In("predictions", "evaluate", "predictions", DATASET), In("report", "evaluate", "report")),
     outputs=(Out("verdict"),),
     returns=(("passed", _B),),
 )  # fmt: skip
@@ -174,20 +180,20 @@ VERIFY = Component(
         _p("max_length", _I, "train.max_length"),
     ),
     inputs=(
-        In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),
-        In("test", "prepare", "test", _DATASET), In("report", "prepare", "report"),
+        In("base", "base", "base", MODEL), In("adapter", "tune", "adapter", MODEL),
+        In("test", "prepare", "test", DATASET), In("report", "prepare", "report"),
     ),
-    outputs=(Out("served", _MODEL), Out("proof")),  # served: what the runtime loads, e.g. adapter.gguf
+    outputs=(Out("served", MODEL), Out("proof")),  # served: what the runtime loads, e.g. adapter.gguf
 )  # fmt: skip
 PACKAGE = Component(
     "package",
     params=(_p("model", _S, "name"),),
     inputs=(
-        In("base", "base", "base", _MODEL), In("adapter", "tune", "adapter", _MODEL),
-        In("served", "verify", "served", _MODEL), In("train", "prepare", "train", _DATASET),
+        In("base", "base", "base", MODEL), In("adapter", "tune", "adapter", MODEL),
+        In("served", "verify", "served", MODEL), In("train", "prepare", "train", DATASET),
         In("data_report", "prepare", "report"), In("report", "score", "report"),
     ),
-    outputs=(Out("package", _MODEL),),
+    outputs=(Out("package", MODEL),),
 )  # fmt: skip
 PROPOSE = Component(
     "propose",
@@ -197,7 +203,7 @@ PROPOSE = Component(
         Param("passed", _B, task="gate", output="passed"),
     ),
     inputs=(
-        In("package", "package", "package", _MODEL), In("base", "base", "base", _MODEL),
+        In("package", "package", "package", MODEL), In("base", "base", "base", MODEL),
         In("verdict", "gate", "verdict"), In("proof", "verify", "proof"), In("report", "evaluate", "report"),
     ),
     returns=(("release", _S), ("state", _S), ("reason", _S)),

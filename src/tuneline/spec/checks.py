@@ -3,15 +3,20 @@ written."""
 
 from tuneline.errors import SpecError
 from tuneline.spec.reading import Faults, Reading
-from tuneline.spec.sections import Project
+from tuneline.spec.sections import KEYS, METRICS, Project
 from tuneline.spec.template import fields_of
 from tuneline.spec.where import parse_where
 
 
 def check(project: Project, reading: Reading, faults: Faults) -> None:
     """Note every fault that lies between keys, or inside a key's own language."""
-    _check_templates(project, reading, faults)
-    _check_label(project, reading, faults)
+    if project.train.entry or "train.entry" in reading.nodes:
+        _check_own_code(project, reading, faults)
+    else:
+        _check_without(project, reading, faults)
+        _check_templates(project, reading, faults)
+        _check_label(project, reading, faults)
+    _check_metrics(project, reading, faults)
     if project.data.where.strip():
         _try(lambda: parse_where(project.data.where), "data.where", reading, faults)
     if project.train.max_steps == 0:
@@ -22,6 +27,55 @@ def check(project: Project, reading: Reading, faults: Faults) -> None:
     taken = [name for name, other in project.data.columns.items() if not other.strip()]
     for name in taken:
         faults.note(_line(reading, "data.columns"), f"`data.columns.{name}` names no column")
+
+
+TYPES = ("number", "integer", "boolean", "text")
+"""What `data.types` can make of a column."""
+_OF_OWN_CODE = ("data.types", "train.requirements", "train.params", "evaluate.entry", "deploy.entry")
+_OF_A_BASE = ("base_model", "data.prompt", "data.completion", "data.format", "evaluate.max_new_tokens")
+_OWN = ("train.entry", "train.requirements", "train.params")
+
+
+def _check_own_code(project: Project, reading: Reading, faults: Faults) -> None:
+    """With `train.entry` the model, its features and its metrics are the code's affair."""
+    for path in reading.nodes:
+        if path in _OF_A_BASE or (path.startswith("train.") and path not in _OWN):
+            faults.note(_line(reading, path), f"`{path}` has no effect with `train.entry`")
+    if project.deploy.runtime != "pyfunc":
+        what = (
+            f"`deploy.runtime` is `{project.deploy.runtime}`; what `train.entry` made is served by `pyfunc`"
+        )
+        faults.note(_line(reading, "deploy.runtime"), what)
+    if not project.data.label and not project.evaluate.entry:
+        what = "`data.label` is missing: without `evaluate.entry`, predictions are compared with that column"
+        faults.note(_line(reading, "data.label"), what)
+    for name, kind in project.data.types.items():
+        if kind not in TYPES:
+            what = f"`data.types.{name}` is `{kind}`; it can be {', '.join(TYPES)}"
+            faults.note(_line(reading, "data.types"), what)
+
+
+def _check_without(project: Project, reading: Reading, faults: Faults) -> None:
+    """Without `train.entry` there is a base model, and keys of own code mean nothing."""
+    if not project.base_model:
+        doc = KEYS["base_model"].doc
+        faults.note(1, f"`base_model` is missing: {doc} Or give `train.entry`: code of your own.")
+    for path in _OF_OWN_CODE:
+        if path in reading.nodes:
+            faults.note(_line(reading, path), f"`{path}` has no effect without `train.entry`")
+    if project.deploy.runtime == "pyfunc":
+        what = "`deploy.runtime: pyfunc` serves what `train.entry` made, and there is none"
+        faults.note(_line(reading, "deploy.runtime"), what)
+    if project.evaluate.task == "regress":
+        faults.note(_line(reading, "evaluate.task"), "`evaluate.task: regress` needs `train.entry`")
+
+
+def _check_metrics(project: Project, reading: Reading, faults: Faults) -> None:
+    task = project.evaluate.task
+    for name in project.evaluate.metrics:
+        if name not in METRICS[task]:
+            what = f"`evaluate.metrics`: `{name}` is not measured of `{task}`; that has "
+            faults.note(_line(reading, "evaluate.metrics"), what + ", ".join(METRICS[task]))
 
 
 def _check_templates(project: Project, reading: Reading, faults: Faults) -> None:

@@ -1,7 +1,8 @@
 """The project file: read, checked as a whole, and given as one frozen value. Where every run begins.
 
 All faults are reported at once, each as `file:line: what`, with the nearest known key where there is one.
-Only the file itself is read; whether its sources and models exist is found out by the steps.
+Only the file itself is read, and the project's own code where an entry names it; whether sources and models
+exist is found out by the steps.
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ import yaml
 
 from tuneline.errors import NotFoundError, SpecError
 from tuneline.spec.checks import check
+from tuneline.spec.code import read_code
 from tuneline.spec.reading import Faults, Reading, nearest, read
 from tuneline.spec.schema import schema
-from tuneline.spec.sections import KEYS, LATER, REQUIRED, SECTIONS, SPELLED, Project
+from tuneline.spec.sections import KEYS, LATER, REQUIRED, SECTIONS, SHOWN, SPELLED, Project
 
 __all__ = ["FILE", "Loaded", "Project", "apply", "load", "parse", "schema"]
 
@@ -69,7 +71,8 @@ def parse(text: str, folder: Path, file: str = FILE, overrides: Mapping[str, str
     blanks = {
         key.path: "" for key in KEYS.values() if key.default is REQUIRED
     }  # so that all other faults are seen too
-    project = _resolved(_build("", {**blanks, **reading.values}), folder)
+    project = _resolved(_build("", {**blanks, **reading.values}), folder, reading)
+    project = replace(project, code=read_code(folder, project, reading, faults))
     check(project, reading, faults)
     if faults.found:
         raise _faulty(faults.lines)
@@ -101,6 +104,9 @@ def _overridden(reading: Reading, overrides: Mapping[str, str], faults: Faults) 
     line."""
     values, nodes = dict(reading.values), dict(reading.nodes)
     for path, text in overrides.items():
+        if path.startswith(_FREE):
+            values[_FREE[:-1]] = {**values.get(_FREE[:-1], {}), **_free_value(path, text, faults)}
+            continue
         if path not in KEYS:
             built = (
                 " belongs to a part that is not built yet"
@@ -116,6 +122,17 @@ def _overridden(reading: Reading, overrides: Mapping[str, str], faults: Faults) 
         values.update(one.values)
         nodes.update({name: node for name, node in one.nodes.items() if name == path})
     return Reading(values, nodes)
+
+
+_FREE = "train.params."
+"""Below it any name may be set."""
+
+
+def _free_value(path: str, text: str, faults: Faults) -> Mapping[str, Any]:
+    name = path.removeprefix(_FREE)
+    node = _nested("train.params", _nested(name, _override_node(text, "free")))
+    found: Mapping[str, Any] = read(node, Faults(faults.file)).values.get("train.params", {})
+    return found
 
 
 def _override_node(text: str, kind: str) -> yaml.Node:
@@ -158,7 +175,7 @@ def _build(section: str, values: Mapping[str, Any]) -> Any:
     return kind(**given)
 
 
-def _resolved(project: Project, folder: Path) -> Project:
+def _resolved(project: Project, folder: Path, reading: Reading) -> Project:
     """Defaults that depend on other keys, and absolute paths."""
     data = replace(
         project.data,
@@ -168,8 +185,13 @@ def _resolved(project: Project, folder: Path) -> Project:
     )
     base = _absolute(project.base_model, folder, always=project.base_model.endswith(".gguf"))
     deploy = replace(project.deploy, endpoint=project.deploy.endpoint or project.name)
+    if "train.entry" in reading.nodes and "deploy.runtime" not in reading.nodes:
+        deploy = replace(deploy, runtime="pyfunc")
+    evaluate = project.evaluate
+    if "evaluate.metrics" not in reading.nodes:
+        evaluate = replace(evaluate, metrics=SHOWN[evaluate.task])
     train = replace(project.train, init_adapter=_absolute(project.train.init_adapter, folder, always=False))
-    return replace(project, data=data, base_model=base, train=train, deploy=deploy)
+    return replace(project, data=data, base_model=base, train=train, evaluate=evaluate, deploy=deploy)
 
 
 def _absolute(place: str, folder: Path, *, always: bool) -> str:

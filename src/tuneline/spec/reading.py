@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tuneline.spec.sections import KEYS, LATER, SECTIONS, Key
+from tuneline.spec.sections import ENTRY, KEYS, LATER, SECTIONS, Key
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _INTEGER = re.compile(r"[-+]?\d[\d_]*")
@@ -137,7 +137,7 @@ def _value(key: Key, node: yaml.Node, faults: Faults) -> Any:
     reader = {
         "text": _text, "integer": _number, "number": _number, "texts": _texts, "text_or_texts": _texts,
         "map": _map,
-        "maps": _maps, "duration": _duration,
+        "maps": _maps, "free": _free, "duration": _duration,
     }[key.kind]  # fmt: skip
     return reader(key, node, faults)
 
@@ -165,6 +165,7 @@ def _text(key: Key, node: yaml.Node, faults: Faults) -> str | None:
 _MEANT = {
     "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?": "lower-case letters, digits and `-`, at most 63",
     "(sha256:)?[0-9a-fA-F]{64}": "64 hexadecimal digits",
+    ENTRY: "a file of the project's folder and a function in it, e.g. `train.py:main`",
 }
 
 
@@ -236,6 +237,31 @@ def _maps(key: Key, node: yaml.Node, faults: Faults) -> dict[str, dict[str, str]
         if inner is not None:
             found[name] = inner
     return found
+
+
+def _free(key: Key, node: yaml.Node, faults: Faults) -> dict[str, Any] | None:
+    if not isinstance(node, yaml.MappingNode):
+        faults.note(node, f"`{key.path}` must be a mapping, but is {_shown(node)}")
+        return None
+    return {name: _anything(value, faults) for name, _, value in _entries(node, faults)}
+
+
+def _anything(node: yaml.Node, faults: Faults) -> Any:
+    """The JSON value of a node. Only what is unquoted is a number, a truth value or null."""
+    if isinstance(node, yaml.MappingNode):
+        return {name: _anything(value, faults) for name, _, value in _entries(node, faults)}
+    if isinstance(node, yaml.SequenceNode):
+        return [_anything(entry, faults) for entry in node.value]
+    text = str(node.value)
+    if getattr(node, "style", None) is not None:
+        return text
+    if node.tag == "tag:yaml.org,2002:null":
+        return None
+    if node.tag == "tag:yaml.org,2002:bool":
+        return text.lower() in ("true", "yes", "on")
+    if _INTEGER.fullmatch(text):
+        return int(text.replace("_", ""))
+    return float(text.replace("_", "")) if _NUMBER.fullmatch(text) else text
 
 
 def _shown(node: yaml.Node) -> str:

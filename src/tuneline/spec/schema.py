@@ -15,6 +15,8 @@ def schema() -> dict[str, Any]:
         "title": "tuneline project",
         "description": "One project file takes data through fine-tuning and a gate to a served release.",
         **body,
+        "if": {"properties": {"train": {"required": ["entry"]}}, "required": ["train"]},
+        "else": {"required": ["base_model"]},
     }
 
 
@@ -64,6 +66,7 @@ def _property(key: Key) -> dict[str, Any]:
             "type": "object",
             "additionalProperties": {"type": "object", "additionalProperties": scalar},
         },
+        "free": {"type": "object"},
         "duration": {
             "anyOf": [
                 {"type": "number", "minimum": 0},

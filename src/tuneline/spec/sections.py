@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Final, Literal
 
-Kind = Literal["text", "integer", "number", "texts", "text_or_texts", "map", "maps", "duration"]
-"""What a value may be. `map`: text to text. `maps`: text to (text to text). `duration`: seconds, or `90s 30m
-2h 1d`."""
+Kind = Literal["text", "integer", "number", "texts", "text_or_texts", "map", "maps", "free", "duration"]
+"""What a value may be. `map`: text to text. `maps`: text to (text to text). `free`: any mapping that
+JSON has. `duration`: seconds, or `90s 30m 2h 1d`."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,27 @@ class Key:
 REQUIRED: Final = object()
 NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 """Names of models and endpoints: they become parts of host names and of paths."""
+ENTRY: Final = r"[\w./-]+\.py:[A-Za-z_]\w*"
+"""A function of the project's own code: its file, from the project's folder, and its name."""
+METRICS: Final[Mapping[str, tuple[str, ...]]] = {
+    "classify": ("accuracy", "f1", "precision", "recall", "confusion_matrix", "ece", "log_loss"),
+    "regress": ("mse", "mae", "rmse", "r2"),
+    "generate": ("exact_match", "rouge_l", "chrf"),
+}
+"""What is measured, by `evaluate.task`."""
+SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "classify": ("accuracy", "f1", "confusion_matrix"),
+    "regress": ("mse", "mae", "r2"),
+    "generate": METRICS["generate"],
+}
+"""What is shown where `evaluate.metrics` is not written."""
 
 
 def _key(kind: Kind, default: Any, doc: str, **bounds: Any) -> Any:
     mark = {"kind": kind, "default": default, "doc": doc, **bounds}
     if default is REQUIRED:
         return field(metadata=mark)
-    if kind in ("map", "maps"):
+    if kind in ("map", "maps", "free"):
         return field(default_factory=dict, metadata=mark)
     return field(default=default, metadata=mark)
 
@@ -78,6 +92,11 @@ class Data:
         {},
         'Values to replace: `{column: {"old": new}}`; rows with another value are dropped as `unmapped`.',
     )
+    types: Mapping[str, str] = _key(
+        "map",
+        {},
+        "For `train.entry`: types of columns, `{column: number}`; others stay as the file has them.",
+    )
     format: str = _key(
         "text", "prompt", "The shape of the rows.", choices=("prompt", "messages", "alpaca", "sharegpt")
     )
@@ -97,6 +116,13 @@ class Data:
 class Train:
     """How the base is fine-tuned. Names are those of Transformers, TRL and PEFT."""
 
+    entry: str = _key(
+        "text", "", "Train with code of your own instead: `train.py:main`, see own-code.md.", pattern=ENTRY
+    )
+    requirements: tuple[str, ...] = _key(
+        "texts", (), "What that code needs from PyPI, e.g. `scikit-learn==1.7.*`; not installed here."
+    )
+    params: Mapping[str, Any] = _key("free", {}, "Parameters of your own, given to that code as they are.")
     method: str = _key("text", "lora", "Train a LoRA adapter, or every weight.", choices=("lora", "full"))
     r: int = _key("integer", 8, "The rank of LoRA.", low=1, high=4096)
     lora_alpha: int = _key(
@@ -137,11 +163,17 @@ class Train:
 class Evaluate:
     """What is measured on the held-out rows."""
 
-    task: str = _key("text", "classify", "What the model does.", choices=("classify",))
+    entry: str = _key(
+        "text", "", "Evaluate with code of your own: `evaluate.py:main`, see own-code.md.", pattern=ENTRY
+    )
+    task: str = _key("text", "classify", "What the model does.", choices=tuple(METRICS))
     metrics: tuple[str, ...] = _key(
-        "texts", ("accuracy", "f1", "confusion_matrix"), "Which numbers are shown.",
-        choices=("accuracy", "f1", "confusion_matrix", "ece", "log_loss"),
+        "texts", SHOWN["classify"], "Which numbers are shown; by default those usual for the task.",
+        choices=tuple(name for names in METRICS.values() for name in names),
     )  # fmt: skip
+    max_new_tokens: int = _key(
+        "integer", 64, "Tokens an answer may have where `evaluate.task` is `generate`.", low=1, high=4096
+    )
     slices: tuple[str, ...] = _key("texts", (), "Columns by whose values the numbers are also given.")
 
 
@@ -150,7 +182,13 @@ class Deploy:
     """Where and how a release that passed the gate is served."""
 
     endpoint: str = _key("text", "", "The endpoint's name; by default the project's `name`.", pattern=NAME)
-    runtime: str = _key("text", "llamacpp", "What serves the model.", choices=("llamacpp", "transformers"))
+    runtime: str = _key(
+        "text", "llamacpp", "What serves the model; with `train.entry` it is `pyfunc`.",
+        choices=("llamacpp", "transformers", "pyfunc"),
+    )  # fmt: skip
+    entry: str = _key(
+        "text", "", "For `pyfunc`: what gives the object with `predict`, e.g. `serve.py:load`.", pattern=ENTRY
+    )
     port: int = _key(
         "integer",
         0,
@@ -169,13 +207,15 @@ class Project:
     data: Data
     base_model: str = _key(
         "text",
-        REQUIRED,
+        "",
         "What is fine-tuned: an alias (`gemma-3-270m`), a hub id, a folder, or a `.gguf` file.",
     )
     train: Train = field(default_factory=Train)
     evaluate: Evaluate = field(default_factory=Evaluate)
     gate: tuple[str, ...] = _key("texts", (), "Rules a candidate must pass, e.g. `accuracy >= 0.80`.")
     deploy: Deploy = field(default_factory=Deploy)
+    code: Mapping[str, str] = field(default_factory=dict)
+    """The Python files of the project's folder, path to text, where an entry names one. No key."""
 
     def value(self, dotted: str) -> Any:
         """The value at a dotted path, as JSON has it: `value("train.r")`, `value("data.map")`,
@@ -206,7 +246,7 @@ SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate, "deploy": Deploy,
 }  # fmt: skip
 
-LATER = ("release", "schedule", "notify", "on", "deploy.rollout", "train.entry", "evaluate.entry")
+LATER = ("release", "schedule", "notify", "on", "deploy.rollout")
 """Keys of parts that are not built yet."""
 
 
@@ -215,7 +255,7 @@ def _keys(section: str, kind: type) -> Iterator[Key]:
         path = f"{section}.{entry.name}".lstrip(".")
         if path in SECTIONS:
             yield from _keys(path, SECTIONS[path])
-        else:
+        elif entry.metadata:
             written = f"{section}.{SPELLED.get(entry.name, entry.name)}".lstrip(".")
             yield Key(written, **entry.metadata)
 

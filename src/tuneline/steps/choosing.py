@@ -18,6 +18,8 @@ from tuneline.steps.shapes import CODE, REASONS
 TRAIN, TEST, NEITHER = 1, 2, 0
 EXAMPLES = 5
 """Row numbers given for each reason."""
+MOST_LABELS = 1000
+"""More distinct labels than this are no classes."""
 
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
@@ -70,15 +72,16 @@ class Choice:
         return np.flatnonzero(self.side == side).astype(np.int64)
 
 
-def choose(survey: Survey, test: float, *, conflicts: bool) -> Choice:
+def choose(survey: Survey, test: float, *, conflicts: bool, repeated: bool = False) -> Choice:
     """Sides of all rows, before limit and length. With `conflicts`, rows of one input and several answers are
-    dropped.
+    dropped; with `repeated`, rows that occur twice are kept, and no row is compared with another.
 
     Args:
         test: the fraction held out.
     """
     reason = survey.reason.copy()
-    _mark_repeated(survey, reason, conflicts)
+    if not repeated:
+        _mark_repeated(survey, reason, conflicts)
     held_out = survey.input < np.uint64(min(int(test * 2.0**64), 2**64 - 1))
     side = np.where(reason == 0, np.where(held_out, TEST, TRAIN), NEITHER).astype(np.uint8)
     return Choice(side, reason)

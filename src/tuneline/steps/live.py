@@ -26,7 +26,8 @@ def run(step: Step) -> None:
     step.set("digest", found["digest"] or "")
     step.set("base", found.get("base") or "")
     _put_out(step, "package", Path(found["package"]) if found["package"] else None)
-    _put_out(step, "init", init)
+    if "init" in step.outputs:  # code of one's own goes on from no adapter
+        _put_out(step, "init", init)
 
 
 def _live(step: Step) -> dict[str, Any]:

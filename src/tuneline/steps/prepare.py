@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tuneline.errors import DataError
 from tuneline.steps.choosing import (
+    MOST_LABELS,
     TEST,
     TRAIN,
     Choice,
@@ -37,9 +38,6 @@ from tuneline.steps.shapes import Recipe, surveyed, written
 from tuneline.steps.tables import Table, explained, open_table
 from tuneline.steps.writing import Tokens, count_tokens, write_rows
 from tuneline.train.tokenizer import Tokenizer, load
-
-MOST_LABELS = 1000
-"""More distinct labels than this are no classes."""
 
 
 @dataclass(frozen=True)

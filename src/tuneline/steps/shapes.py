@@ -31,6 +31,7 @@ REASONS = (
     "conflicting",
     "too_long",
     "limit",
+    "type",
 )
 """Why a row is not used, by number; 0 is none. The docs explain each."""
 CODE = {reason: number for number, reason in enumerate(REASONS)}
@@ -185,7 +186,7 @@ def _normal_fields(table: Table, recipe: Recipe) -> dict[str, pl.Expr]:
     for name in _used(recipe):
         if name in recipe.map:  # a few values, normalised once each
             names = {old: normalise(new) for old, new in recipe.map[name].items()}
-            found[f"__n_{name}"] = _mapped(pl.col(name).cast(pl.String), names)
+            found[f"__n_{name}"] = mapped(pl.col(name).cast(pl.String), names)
         else:
             found[f"__n_{name}"] = normalised(_small(table, recipe, name))
     return found
@@ -220,10 +221,10 @@ def _value(table: Table, recipe: Recipe, name: str) -> pl.Expr:
     text = pl.col(name).cast(pl.String)
     if name in recipe.optional:
         text = text.fill_null("")
-    return _mapped(text, recipe.map[name]) if name in recipe.map else text
+    return mapped(text, recipe.map[name]) if name in recipe.map else text
 
 
-def _mapped(text: pl.Expr, names: Mapping[str, str]) -> pl.Expr:
+def mapped(text: pl.Expr, names: Mapping[str, str]) -> pl.Expr:
     """`names` applied to a column; null for a value it does not have."""
     old, new = list(names), list(names.values())
     if len(old) <= 8:

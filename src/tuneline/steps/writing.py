@@ -59,7 +59,7 @@ def count_tokens(
         return pl.Series(token_lengths(texts, tokenizer, special=not chat), dtype=pl.Int32)
 
     text = pl.struct("prompt", "completion", "messages")
-    counted = rows.filter(_marked(wanted)).select(
+    counted = rows.filter(marked(wanted)).select(
         text.map_batches(count, return_dtype=pl.Int32, is_elementwise=True)
     )
     return counted.collect(engine="streaming").to_series().to_numpy()
@@ -77,8 +77,8 @@ def write_rows(
     """
     counted = pl.lit(None, dtype=pl.Int32) if tokens is None else _looked_up(tokens, pl.Int32)
     kept = [name for name in rows.collect_schema() if name.startswith("keep_")]
-    table = rows.filter(_marked(chosen)).select(
-        _hexadecimal(digests).alias("row"),
+    table = rows.filter(marked(chosen)).select(
+        hexadecimal(digests).alias("row"),
         "prompt",
         "completion",
         "messages",
@@ -98,7 +98,9 @@ def write_rows(
 _PAIRS = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2")
 
 
-def _hexadecimal(digests: Bytes) -> pl.Expr:
+def hexadecimal(digests: Bytes) -> pl.Expr:
+    """For each row of a batch, its digest as text."""
+
     def written(at: pl.Series) -> pl.Series:
         pairs = _PAIRS[digests[at.to_numpy()]]  # (batch, 16) of two digits
         return pl.Series(np.ascontiguousarray(pairs).view("S32").ravel(), dtype=pl.Binary).cast(pl.String)
@@ -106,7 +108,8 @@ def _hexadecimal(digests: Bytes) -> pl.Expr:
     return pl.col(INDEX).map_batches(written, return_dtype=pl.String, is_elementwise=True)
 
 
-def _marked(marks: NDArray[np.bool_]) -> pl.Expr:
+def marked(marks: NDArray[np.bool_]) -> pl.Expr:
+    """For each row of a batch, whether it is marked."""
     return _looked_up(marks, pl.Boolean)
 
 
