@@ -1,7 +1,8 @@
 """The gate's evidence: what candidate, base and live answered on the same rows, and metrics over them.
 
 Made from the evaluation's report and per-row predictions; no IO. Each metric is a function of sums over rows:
-a resample of the bootstrap costs one matrix product. Single-label classification, as `classify` has it.
+a resample of the bootstrap costs one matrix product. Classes are compared by their labels; numbers, texts and
+what own code measures by the score of each row (columns `candidate_score_NAME`, `live_score_NAME`).
 """
 
 import math
@@ -31,6 +32,8 @@ class Answers:
     """Probability of the predicted label."""
     gold_p: Floats
     """Probability of the right one."""
+    scores: Mapping[str, Floats] = field(default_factory=dict)
+    """Metric -> its value in each row, nan where there is none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Comparison:
     """Empty when nothing is live."""
     live_unknown: str = ""
     """Why it is not known whether anything is live; empty when it is known."""
+    own_metrics: frozenset[str] = frozenset()
+    """Metrics that the project's own code reported, or gave for each row."""
 
     @classmethod
     def of(
@@ -68,9 +73,10 @@ class Comparison:
         Raises: DataError if the two do not belong together.
         """
         labels = tuple(str(label) for label in report.get("labels", ()))
-        gold = _codes(predictions["label"], labels, "label")
+        classes = report.get("task", "classify") == "classify"
+        gold = _codes(predictions["label"], labels, "label") if classes else _answered(predictions["label"])
         metrics = {who: dict(report[who]) for who in WHO if report.get(who) is not None}
-        answers = {who: _answers(predictions, who, labels) for who in metrics}
+        answers = {who: _answers(predictions, who, labels if classes else None) for who in metrics}
         made = cls(
             rows=len(gold),
             left_out=int(report.get("left_out", 0)),
@@ -88,6 +94,7 @@ class Comparison:
             live_release=live_release,
             live_digest=live_digest,
             live_unknown=live_unknown,
+            own_metrics=frozenset(report.get("own_metrics", ())),
         )
         _must_belong_together(made, report)
         return made
@@ -112,7 +119,21 @@ class Sums:
 
 def sums(comparison: Comparison, metric: str, who: str, rows: NDArray[np.int64]) -> Sums:
     """The metric of one model over `rows`. Raises: KeyError for a metric that is not made of sums."""
-    return _METRICS[metric](comparison, who, rows)
+    scores = comparison.answers[who].scores
+    if metric == "rmse" and "mse" in scores:
+        made = _mean(scores["mse"][rows])
+        return Sums(made.per_row, lambda s: np.sqrt(made.value(s)))
+    return _mean(scores[metric][rows]) if metric in scores else _METRICS[metric](comparison, who, rows)
+
+
+def has(comparison: Comparison, metric: str, who: str) -> bool:
+    """Whether the predictions tell the metric of one model row by row."""
+    scores = comparison.answers[who].scores
+    return (
+        metric in scores
+        or (metric == "rmse" and "mse" in scores)
+        or (metric in _METRICS and bool(comparison.labels))
+    )
 
 
 def total(comparison: Comparison, metric: str, who: str, rows: NDArray[np.int64]) -> float:
@@ -135,6 +156,10 @@ def difference(comparison: Comparison, metric: str, against: str, rows: NDArray[
 def _accuracy(comparison: Comparison, who: str, rows: NDArray[np.int64]) -> Sums:
     right = comparison.right(who, rows)
     return Sums(np.column_stack([right, np.ones(len(rows))]), lambda s: s[:, 0] / s[:, 1])
+
+
+def _mean(values: Floats) -> Sums:
+    return Sums(np.column_stack([values, np.ones(len(values))]), lambda s: s[:, 0] / s[:, 1])
 
 
 def _log_loss(comparison: Comparison, who: str, rows: NDArray[np.int64]) -> Sums:
@@ -176,7 +201,8 @@ _METRICS: Mapping[str, Callable[[Comparison, str, NDArray[np.int64]], Sums]] = {
 }
 
 
-def _answers(predictions: Mapping[str, Sequence[Any]], who: str, labels: tuple[str, ...]) -> Answers:
+def _answers(predictions: Mapping[str, Sequence[Any]], who: str, labels: tuple[str, ...] | None) -> Answers:
+    """labels: None where answers are no classes."""
     if who not in predictions:
         raise DataError(
             f"The evaluation reports on `{who}`, and its predictions have no such column.",
@@ -187,7 +213,22 @@ def _answers(predictions: Mapping[str, Sequence[Any]], who: str, labels: tuple[s
         values = predictions[column] if column in predictions else [None] * len(predictions[who])
         return np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)
 
-    return Answers(_codes(predictions[who], labels, who), numbers(f"{who}_p"), numbers(f"{who}_gold_p"))
+    said = predictions[who]
+    return Answers(
+        _answered(said) if labels is None else _codes(said, labels, who),
+        numbers(f"{who}_p"),
+        numbers(f"{who}_gold_p"),
+        {
+            name.removeprefix(f"{who}_score_"): numbers(name)
+            for name in predictions
+            if name.startswith(f"{who}_score_")
+        },
+    )
+
+
+def _answered(values: Sequence[Any]) -> NDArray[np.int64]:
+    """0 where there is an answer, -1 where there is none."""
+    return np.array([-1 if value is None else 0 for value in values], dtype=np.int64)
 
 
 def _codes(values: Sequence[Any], labels: tuple[str, ...], column: str) -> NDArray[np.int64]:
@@ -207,7 +248,7 @@ def _must_belong_together(made: Comparison, report: Mapping[str, Any]) -> None:
         [] if int(report.get("rows", -1)) == made.rows else [f"rows: {report.get('rows')} and {made.rows}"]
     )
     for who, answers in made.answers.items():
-        reported = made.metrics[who].get("accuracy")
+        reported = None if "accuracy" in made.own_metrics else made.metrics[who].get("accuracy")
         asked = np.flatnonzero(answers.label >= 0)
         if reported is not None and len(asked):
             counted = float(made.right(who, asked).mean())

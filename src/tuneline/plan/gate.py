@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneline.errors import SpecError
-from tuneline.plan.comparison import Comparison, difference, total
+from tuneline.plan.comparison import Comparison, difference, has, total
 from tuneline.plan.power import MIN_ROWS, decidable
-from tuneline.plan.rules import LOWER_IS_BETTER, Rule, Test, check_rules, evaluate, parse
+from tuneline.plan.rule_names import METRICS, lower_is_better
+from tuneline.plan.rules import Rule, Test, check_rules, evaluate, parse
 from tuneline.plan.statistics import (
     Interval,
     better_p,
@@ -63,7 +64,7 @@ def _finding(text: Any, comparison: Comparison) -> Finding:
             raise _Refused(f"{_NOT}: a rule is a text, this is {text!r}")
         if comparison.rows == 0:
             raise _Refused(f"{_NOT}: there are no held-out rows")
-        rule = parse(text)
+        rule = parse(text, comparison.own_metrics)
         context = _context(comparison)
         for path in rule.paths:
             value = _read(path, context, comparison)
@@ -110,11 +111,20 @@ def _context(comparison: Comparison) -> dict[str, Any]:
 def _finite(value: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, inner in value.items():
-        if isinstance(inner, Mapping) and name != "confusion_matrix":
+        if name == "confusion_matrix" and isinstance(inner, Mapping):
+            kept[name] = _cells(inner)
+        elif isinstance(inner, Mapping):
             kept[name] = _finite(inner)
         elif isinstance(inner, int | float) and not isinstance(inner, bool) and math.isfinite(inner):
             kept[name] = inner
     return kept
+
+
+def _cells(matrix: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """A confusion matrix by label: `[true][predicted]` is a number of rows."""
+    labels = [str(label) for label in matrix["labels"]]
+    rows = zip(labels, matrix["rows"], strict=True)
+    return {true: dict(zip(labels, map(int, row), strict=True)) for true, row in rows}
 
 
 def _read(path: tuple[str, ...], context: Mapping[str, Any], comparison: Comparison) -> Any:
@@ -132,6 +142,8 @@ def _read(path: tuple[str, ...], context: Mapping[str, Any], comparison: Compari
             what = "is not a finite number or not in the evaluation's report"
             if "slices" in path[:depth]:
                 what = f"has no held-out row or is not in `evaluate.slices` (there are: {known or 'none'})"
+            elif depth and path[depth - 1] not in ("base", "live"):
+                what = f"is not there (there are: {known or 'none'})"
             raise _Refused(f"{_NOT}: `{'.'.join(path[: depth + 1])}` {what}")
         value = value[name]
     if value == {} or (isinstance(value, Mapping) and value.get("rows") == 0):
@@ -164,8 +176,32 @@ def _test(test: Test, comparison: Comparison) -> Evidence:
         raise _Refused(
             f"{_NOT}: `{test.text}`: {len(rows)} rows{left} are too few, it takes at least {MIN_ROWS}"
         )
+    _refuse_another(test, comparison)
     decided = _on_accuracy if test.metric[-1] == "accuracy" else _on_bootstrap
     return decided(test, comparison, rows)
+
+
+def _refuse_another(test: Test, comparison: Comparison) -> None:
+    """A paired test computes the metric from the predictions; own code may mean another by its name."""
+    metric = test.metric[-1]
+    if not has(comparison, metric, "candidate") or not has(comparison, metric, test.against):
+        raise _Refused(
+            f"{_NOT}: `{test.text}`: the predictions have no `{metric}` of each row"
+            + ("" if metric in METRICS else '; give it in their `scores`: {"prediction", "scores"}')
+        )
+    if metric not in comparison.own_metrics or test.metric[0] == "slices":
+        return
+    everywhere = comparison.shared("candidate")
+    counted, said = (
+        total(comparison, metric, "candidate", everywhere),
+        comparison.metrics["candidate"][metric],
+    )
+    if abs(counted - said) > 1e-6:
+        raise _Refused(
+            f"{_NOT}: `{test.text}`: `{metric}` of the project's own code is {said:.4f}, and "
+            f"{counted:.4f} by the predictions: it is another metric; give it another name, and its value in "
+            "each row's `scores`"
+        )
 
 
 def _where(test: Test, comparison: Comparison) -> NDArray[np.bool_] | None:
@@ -204,10 +240,10 @@ def _on_bootstrap(test: Test, comparison: Comparison, rows: NDArray[np.int64]) -
         raise _Refused(f"{_NOT}: `{test.text}`: the predictions have no probabilities for `{metric}`")
     found = bootstrap(made.per_row, made.value, alpha=test.alpha, resamples=RESAMPLES, seed=SEED)
     interval, method = found.interval, f"BCa bootstrap, {RESAMPLES} resamples, seed {SEED}"
-    if not found.differing:  # equal on every row: the spread is unseen, not zero
-        share = unseen_share(len(rows), test.alpha)
-        interval, method = Interval(-share, share), "no row differs: rule of three"
-    if metric in LOWER_IS_BETTER:
+    if not found.differing:  # one difference on every row: the spread is unseen, not zero
+        share, at = unseen_share(len(rows), test.alpha), found.estimate
+        interval, method = Interval(at - share, at + share), "no row differs: rule of three"
+    if lower_is_better(metric):
         bound, passed = interval.high, interval.high < test.margin
     else:
         bound, passed = interval.low, interval.low > -test.margin
@@ -223,7 +259,7 @@ def _on_bootstrap(test: Test, comparison: Comparison, rows: NDArray[np.int64]) -
 
 
 def _bound_said(test: Test, estimate: float, interval: Interval, passed: bool, rows: int, more: str) -> str:
-    lower = test.metric[-1] in LOWER_IS_BETTER
+    lower = lower_is_better(test.metric[-1])
     bound, limit = (interval.high, test.margin) if lower else (interval.low, -test.margin)
     word = ("under" if passed else "not under") if lower else ("above" if passed else "not above")
     return (

@@ -10,7 +10,8 @@ from statistics import NormalDist
 from typing import Any
 
 from tuneline.errors import SpecError
-from tuneline.plan.rules import LOWER_IS_BETTER, Rule, Test, parse
+from tuneline.plan.rule_names import AnyName, lower_is_better
+from tuneline.plan.rules import Rule, Test, parse
 from tuneline.plan.statistics import (
     better_p,
     better_power,
@@ -31,7 +32,7 @@ def decidable(rules: Sequence[Any], rows: int) -> list[str]:
     lines = []
     for text in rules:
         try:
-            rule = parse(text) if isinstance(text, str) else None
+            rule = parse(text, AnyName()) if isinstance(text, str) else None
         except SpecError:
             continue  # `check_rules` reports it
         if rule is not None:
@@ -63,8 +64,8 @@ def _of_rule(rule: Rule, rows: int) -> list[str]:
 def _of_test(test: Test, rows: int) -> str:
     if rows < MIN_ROWS:
         return f"{test.text}: refuses: {rows} held-out rows are too few, it takes at least {MIN_ROWS}"
-    if test.metric[-1] in LOWER_IS_BETTER:
-        return f"{test.text}: what {rows} rows decide depends on the probabilities (bootstrap)"
+    if lower_is_better(test.metric[-1]):
+        return f"{test.text}: what {rows} rows decide depends on the predictions (bootstrap)"
     said = f"{test.text}: with {rows} rows "
     if test.metric[0] == "slices":
         said = f"{test.text}: if all {rows} rows were of that slice, "

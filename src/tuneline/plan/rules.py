@@ -5,7 +5,6 @@ variables; what is left is plain CEL for the library. Every name is resolved bef
 `||` would hide a misspelt one. Pure text; `plan.gate` has the numbers.
 """
 
-import difflib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,19 @@ from typing import Any
 import cel
 
 from tuneline.errors import SpecError
+from tuneline.plan.rule_names import (
+    CLASS_METRICS,
+    METRICS,
+    PAIRED,
+    ROOTS,
+    SLICE_METRICS,
+    TABLES,
+    TESTS,
+    UNBOUNDED,
+    nearest,
+)
 from tuneline.plan.rule_tokens import Token, kind_at, text_at, tokens_of
 
-METRICS = ("accuracy", "f1", "ece", "log_loss")
-"""Of the candidate; `base.` and `live.` before them mean those models'."""
-SLICE_METRICS = ("accuracy", "f1", "rows")
-LOWER_IS_BETTER = frozenset({"ece", "log_loss"})
-TESTS = ("noninferior", "better")
-_ROOTS = (*METRICS, "base", "live", "slices", "rows", "left_out")
 _MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
 _METHODS = _MACROS | {"size", "contains", "startsWith", "endsWith", "matches"}
 _FUNCTIONS = ("size", "double", "int", "uint", "string")
@@ -59,8 +63,8 @@ class Rule:
     """Every name it reads, with its members: `("live", "accuracy")`."""
 
 
-def parse(text: str) -> Rule:
-    """The rule of a text.
+def parse(text: str, own: Collection[str] = ()) -> Rule:
+    """The rule of a text. own: further metrics, as own code reports them.
 
     Raises: SpecError for what is no valid rule: the message names the fault, and the nearest known name.
     """
@@ -75,7 +79,7 @@ def parse(text: str) -> Rule:
         if token.kind != "name" or (at and tokens[at - 1].text == "."):
             at += 1
         elif token.text in TESTS and text_at(tokens, at + 1) == "(":
-            test, after = _test(tokens, at, text)
+            test, after = _test(tokens, at, text, own)
             pieces += [text[copied : token.at], f"test_{len(tests)}"]
             tests.append(test)
             copied = tokens[after - 1].at + 1
@@ -84,14 +88,16 @@ def parse(text: str) -> Rule:
             path, at = _chain(tokens, at)
             if path[0] in _WORDS or path[0] in bound or _is_function(tokens, at, path):
                 continue
-            _check_path(path)
+            _check_path(path, own)
             paths.append(path)
     rule = Rule(text, "".join(pieces) + text[copied:], tuple(tests), tuple(paths))
     _try_out(rule)
     return rule
 
 
-def check_rules(rules: Sequence[Any], slices: Collection[str] | None = None) -> list[str]:
+def check_rules(
+    rules: Sequence[Any], slices: Collection[str] | None = None, own: Collection[str] = ()
+) -> list[str]:
     """Every fault of a project's rules, one line each; empty if there is none.
 
     `slices`: the columns that `evaluate.slices` lists, if they are known: a rule over another one is a fault.
@@ -102,7 +108,7 @@ def check_rules(rules: Sequence[Any], slices: Collection[str] | None = None) -> 
             faults.append(f"gate[{number}]: a rule is a text, this is {rule!r}; put it in quotes")
             continue
         try:
-            read = parse(rule)
+            read = parse(rule, own)
         except SpecError as fault:
             faults.append(f"gate[{number}] `{rule}`: {fault.message}")
             continue
@@ -125,12 +131,6 @@ def evaluate(rule: Rule, context: Mapping[str, Any]) -> bool:
     if not isinstance(answer, bool):
         raise SpecError(f"it gives {answer!r}, which is neither true nor false")
     return answer
-
-
-def nearest(word: str, known: Collection[str]) -> str:
-    """`; nearest: \\`accuracy\\``, or nothing if no known word is near."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; nearest: `{found[0]}`" if found else ""
 
 
 def _bound(tokens: Sequence[Token]) -> set[str]:
@@ -178,27 +178,38 @@ def _is_function(tokens: Sequence[Token], at: int, path: tuple[str, ...]) -> boo
     return True
 
 
-def _check_path(path: tuple[str, ...]) -> None:
+def _check_path(path: tuple[str, ...], own: Collection[str]) -> None:
     """Raises SpecError if no report can have this name."""
     written, rest = ".".join(path), path
-    if path[0] not in _ROOTS:
-        meant = f"; CEL writes `{_SIGNS[path[0]]}`" if path[0] in _SIGNS else nearest(path[0], _ROOTS)
+    if path[0] not in ROOTS and path[0] not in own:
+        meant = f"; CEL writes `{_SIGNS[path[0]]}`" if path[0] in _SIGNS else nearest(path[0], ROOTS)
         raise SpecError(f"unknown name `{path[0]}`{meant}")
     if path[0] in ("base", "live"):
         rest = path[1:]
         if not rest:
             raise SpecError(f"`{written}` is a model, not a number; write e.g. `{written}.accuracy`")
-        if rest[0] not in (*METRICS, "slices"):
+        if rest[0] not in (*METRICS, *TABLES, "slices") and rest[0] not in own:
             raise SpecError(f"unknown metric `{written}`{nearest(rest[0], METRICS)}")
     if rest[0] == "slices":
-        if len(rest) == 4 and rest[3] not in SLICE_METRICS:
+        if len(rest) == 4 and rest[3] not in SLICE_METRICS and rest[3] not in own:
             raise SpecError(f"a slice has no `{rest[3]}` (`{written}`){nearest(rest[3], SLICE_METRICS)}")
         rest = rest[3:]
+    elif rest[0] in TABLES:
+        _check_table(rest, written)
+        return
     if len(rest) > 1:
         raise SpecError(f"`{written}`: `{rest[0]}` is a number and has no members")
 
 
-def _test(tokens: Sequence[Token], at: int, text: str) -> tuple[Test, int]:
+def _check_table(path: tuple[str, ...], written: str) -> None:
+    if len(path) != 3:
+        usage = "confusion_matrix.TRUE.PREDICTED" if path[0] == "confusion_matrix" else "classes.LABEL.recall"
+        raise SpecError(f"`{written}` is no number; write e.g. `{usage}`")
+    if path[0] == "classes" and path[2] not in CLASS_METRICS:
+        raise SpecError(f"a class has no `{path[2]}` (`{written}`){nearest(path[2], CLASS_METRICS)}")
+
+
+def _test(tokens: Sequence[Token], at: int, text: str, own: Collection[str]) -> tuple[Test, int]:
     """The test whose call starts at `at`, and where it ends."""
     name, start = tokens[at].text, tokens[at].at
     known = _DEFAULTS[name]
@@ -206,7 +217,7 @@ def _test(tokens: Sequence[Token], at: int, text: str) -> tuple[Test, int]:
     if kind_at(tokens, at + 2) != "name":
         raise SpecError(f"`{name}` needs a metric: `{usage}`")
     metric, at = _chain(tokens, at + 2)
-    _check_metric(name, metric)
+    _check_metric(name, metric, own)
     if text_at(tokens, at) != "," or text_at(tokens, at + 1) not in ("live", "base"):
         raise SpecError(f"`{name}` compares with `live` or `base`: `{usage}`")
     against, at = tokens[at + 1].text, at + 2
@@ -233,26 +244,28 @@ def _test(tokens: Sequence[Token], at: int, text: str) -> tuple[Test, int]:
     return test, at + 1
 
 
-def _check_metric(name: str, metric: tuple[str, ...]) -> None:
+def _check_metric(name: str, metric: tuple[str, ...], own: Collection[str]) -> None:
     if metric[0] == "slices":
-        _check_path(metric)
+        _check_path(metric, own)
         if len(metric) != 4 or metric[3] == "rows":
             raise SpecError(f"`{name}` needs one slice's metric: `slices.COLUMN.VALUE.accuracy`")
-    elif len(metric) > 1 or metric[0] not in METRICS:
+    elif len(metric) > 1 or (metric[0] not in PAIRED and (metric[0] in ROOTS or metric[0] not in own)):
         written = ".".join(metric)
-        raise SpecError(f"`{name}` does not know the metric `{written}`{nearest(written, METRICS)}")
+        raise SpecError(f"`{name}` does not know the metric `{written}`{nearest(written, PAIRED)}")
 
 
 def _check_range(test: Test) -> None:
     if not 0 < test.alpha < 0.5:
         raise SpecError(f"alpha={test.alpha:g} is out of range: it is above 0 and under 0.5, usually 0.05")
-    if not 0 <= test.margin < (math.inf if test.metric[-1] == "log_loss" else 1):
+    unbounded = test.metric[-1] in UNBOUNDED or test.metric[-1] not in METRICS
+    if not 0 <= test.margin < (math.inf if unbounded else 1):
         raise SpecError(f"margin={test.margin:g} is out of range: it is from 0 to under 1, e.g. 0.04")
 
 
 def _try_out(rule: Rule) -> None:
     """Run the expression on made-up numbers, so that a syntax or type fault is found before any training."""
-    numbers: dict[str, Any] = dict.fromkeys(METRICS, 0.5)
+    own = [path[-1] for path in rule.paths if len(path) <= 2 and path[-1] not in (*ROOTS, *METRICS)]
+    numbers: dict[str, Any] = dict.fromkeys((*METRICS, *own), 0.5)
     context: dict[str, Any] = {"rows": 100, "left_out": 0, **_sample(rule, ()), **numbers}
     for who in ("base", "live"):
         context[who] = {**_sample(rule, (who,)), **numbers}
@@ -265,8 +278,15 @@ def _sample(rule: Rule, who: tuple[str, ...]) -> dict[str, Any]:
     for path in (p[len(who) :] for p in rule.paths if p[: len(who)] == who):
         if path and path[0] == "slices":
             column, value = (*path[1:3], "column", "value")[:2] if len(path) < 3 else path[1:3]
-            found.setdefault(column, {})[value] = {"rows": 100, "accuracy": 0.5, "f1": 0.5}
-    return {"slices": found}
+            last = {path[3]: 0.5} if len(path) > 3 else {}
+            some = found.setdefault(column, {}).setdefault(value, {**dict.fromkeys(METRICS, 0.5)})
+            some.update({**last, "rows": 100})
+    tables: dict[str, Any] = {"confusion_matrix": {}, "classes": {}}
+    for path in (p[len(who) :] for p in rule.paths if p[: len(who)] == who):
+        if len(path) == 3 and path[0] in TABLES:
+            whole = path[0] == "confusion_matrix" or path[2] == "rows"
+            tables[path[0]].setdefault(path[1], {})[path[2]] = 100 if whole else 0.5
+    return {"slices": found, **tables}
 
 
 def _reason(error: BaseException) -> str:

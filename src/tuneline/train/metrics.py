@@ -34,6 +34,38 @@ def macro_f1(matrix: NDArray[np.int64]) -> float:
     return float(np.mean(2 * right[seen] / guessed_or_there[seen])) if seen.any() else 0.0
 
 
+def by_class(matrix: NDArray[np.int64], classes: list[str]) -> dict[str, dict[str, float]]:
+    """Precision, recall and F1 of each class that is there or was guessed, 0 where there is nothing to divide
+    by, and its rows."""
+    right = np.diag(matrix).astype(float)
+    guessed, there = matrix.sum(axis=0).astype(float), matrix.sum(axis=1).astype(float)
+    found = {}
+    for at in np.flatnonzero(guessed + there):
+        found[classes[at]] = {
+            "precision": float(right[at] / guessed[at]) if guessed[at] else 0.0,
+            "recall": float(right[at] / there[at]) if there[at] else 0.0,
+            "f1": float(2 * right[at] / (guessed[at] + there[at])),
+            "rows": int(there[at]),
+        }
+    return found
+
+
+def of_guesses(truth: Labels, guess: Labels, classes: list[str]) -> dict[str, Any]:
+    """What guesses alone tell: accuracy, macro F1, precision and recall, the confusion matrix, each class."""
+    matrix = confusion_matrix(truth, guess, len(classes))
+    each = by_class(matrix, classes)
+    return {
+        "accuracy": accuracy(truth, guess),
+        "f1": macro_f1(matrix),
+        **{
+            name: float(np.mean([one[name] for one in each.values()] or [0]))
+            for name in ("precision", "recall")
+        },
+        "confusion_matrix": {"labels": classes, "rows": matrix.tolist()},
+        "classes": each,
+    }
+
+
 def log_loss(truth: Labels, probabilities: Probabilities) -> float:
     """Mean negative log of the probability of the true class, in nats; probabilities under 1e-15 count as
     that."""
@@ -62,13 +94,10 @@ def calibration_error(truth: Labels, probabilities: Probabilities, bins: int = 1
 
 def report(truth: Labels, probabilities: Probabilities, classes: list[str]) -> dict[str, Any]:
     """All of the above as a report has it."""
-    matrix = confusion_matrix(truth, probabilities.argmax(axis=1).astype(np.int64), len(classes))
     return {
-        "accuracy": accuracy(truth, probabilities.argmax(axis=1).astype(np.int64)),
-        "f1": macro_f1(matrix),
+        **of_guesses(truth, probabilities.argmax(axis=1).astype(np.int64), classes),
         "ece": calibration_error(truth, probabilities),
         "log_loss": log_loss(truth, probabilities),
-        "confusion_matrix": {"labels": classes, "rows": matrix.tolist()},
     }
 
 

@@ -1,0 +1,41 @@
+"""The names a gate's rule may say: metrics, tables and tests; which way is better. Pure."""
+
+import difflib
+from collections.abc import Collection
+
+METRICS = (
+    *("accuracy", "f1", "precision", "recall", "ece", "log_loss"),
+    *("mse", "mae", "rmse", "r2"),
+    *("exact_match", "rouge_l", "chrf"),
+)
+"""Of the candidate; `base.` and `live.` before them mean those models'. Own code may report others."""
+TABLES = ("confusion_matrix", "classes")
+"""`confusion_matrix.TRUE.PREDICTED` is a number of rows; `classes.LABEL.recall` a metric of one class."""
+CLASS_METRICS = ("precision", "recall", "f1", "rows")
+SLICE_METRICS = tuple(
+    name for name in METRICS if name not in ("precision", "recall", "r2", "ece", "log_loss")
+) + ("rows",)
+TESTS = ("noninferior", "better")
+ROOTS = (*METRICS, *TABLES, "base", "live", "slices", "rows", "left_out")
+PAIRED = tuple(name for name in METRICS if name not in ("precision", "recall", "r2"))
+"""Metrics that `noninferior` and `better` know."""
+_LOWER = frozenset({"ece", "log_loss", "mse", "mae", "rmse"})
+UNBOUNDED = frozenset({"log_loss", "mse", "mae", "rmse"})
+
+
+class AnyName(frozenset[str]):
+    """Metrics of own code before it ran: any name may be one."""
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name not in ("base", "live", "slices")
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether less of a metric is better: of errors and losses, those of own code told by their name."""
+    return metric in _LOWER or metric.endswith(("loss", "error", "mse", "mae"))
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """`; nearest: \\`accuracy\\``, or nothing if no known word is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; nearest: `{found[0]}`" if found else ""
