@@ -6,6 +6,9 @@ from tuneline.cli import exits
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
 
+SHOWN = ("accuracy", "f1", "mse", "mae", "exact_match", "rouge_l", "chrf")
+"""Numbers of a release that `show` tells, where it has them."""
+
 
 @click.group()
 def releases() -> None:
@@ -48,11 +51,14 @@ def show(release: str, as_json: bool) -> None:
         ("version because", found["reason"]),
         ("run", found["run"]),
         ("package", found["package"]["digest"]),
-        ("base", f"{base.get('name')} {base.get('quantization')} ({found['base']['digest']})"),
+        (
+            "base",
+            f"{base.get('name')} {base.get('quantization')} ({found['base']['digest']})" if base else "none",
+        ),
         ("data", manifest.get("data_digest")),
         ("recipe", manifest.get("recipe_digest")),
         ("template", manifest.get("template_hash")),
-        ("accuracy", _number(candidate.get("accuracy"))),
+        *((name, _number(candidate[name])) for name in SHOWN if candidate.get(name) is not None),
         ("gate", (found["verdict"] or {}).get("reason")),
         ("proof", "holds" if (found["proof"] or {}).get("passed") else "none"),
         ("folder", found["package"]["uri"]),

@@ -13,6 +13,8 @@ View = Mapping[str, Any]
 
 COLUMNS = (
     ("accuracy", "accuracy"), ("f1", "macro F1"), ("log_loss", "log loss"), ("ece", "calibration error"),
+    ("mse", "squared error"), ("mae", "absolute error"), ("r2", "R2"),
+    ("exact_match", "exact match"), ("rouge_l", "ROUGE-L"), ("chrf", "chrF"),
 )  # fmt: skip
 """Numbers of the evaluation's report and what people call them."""
 PAD = 13
@@ -33,7 +35,8 @@ def lines(run: View, endpoint: View | None) -> list[str]:
     found += _verdict(report.get("verdict"))
     found += _proof(report.get("proof"))
     found += _release(report.get("release"))
-    found += _endpoint(endpoint, report.get("release"))
+    runtime = (report.get("proof") or {}).get("runtime", "")
+    found += _endpoint(endpoint, report.get("release"), runtime)
     return found
 
 
@@ -123,20 +126,27 @@ def task_rows(tasks: Sequence[View]) -> list[list[object]]:
 def _metrics(metrics: View | None, verdict: View | None) -> list[str]:
     if not metrics or not metrics.get("candidate"):
         return []
-    columns = [(key, title) for key, title in COLUMNS if key in metrics["candidate"]]
+    known = {key for key, _ in COLUMNS}
+    own = [(key, key) for key in metrics.get("own_metrics") or () if key not in known]
+    columns = [(key, title) for key, title in (*COLUMNS, *own) if metrics["candidate"].get(key) is not None]
+    columns = [(key, f"{title:>5}") for key, title in columns]
     found = ["", " " * PAD + "   ".join(title for _, title in columns)]
     live = (verdict or {}).get("live_release") or ""
     for who in ("base", "live", "candidate"):
         scores = metrics.get(who)
-        cells = [
-            f"{scores[key]:{len(title)}.3f}" if scores else f"{'-':>{len(title)}}" for key, title in columns
-        ]
+        if who == "base" and not scores:  # own code stands on none
+            continue
+        cells = [_cell((scores or {}).get(key), len(title)) for key, title in columns]
         note = "   nothing was live" if who == "live" and not scores else ""
         note = f"   {live}" if who == "live" and scores and live else note
         found.append(f"  {who:{PAD - 2}}{'   '.join(cells)}{note}")
     left_out = metrics.get("left_out") or 0
     note = f"; {left_out} more left out, which the live release was trained on" if left_out else ""
     return [*found, f"  on {metrics['rows']} held-out rows{note}"]
+
+
+def _cell(value: Any, width: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.3f}"
 
 
 def _verdict(verdict: View | None) -> list[str]:
@@ -170,6 +180,8 @@ def _interval(test: View) -> str:
 def _proof(proof: View | None) -> list[str]:
     if not proof:
         return []
+    if proof["runtime"] == "pyfunc":
+        return _own_proof(proof)
     bound = (proof.get("bounds") or {}).get("max_mean_logprob_diff")
     at_most = f" (at most {bound:.2f})" if isinstance(bound, int | float) else ""
     said = "holds" if proof["passed"] else "FAILED"
@@ -187,6 +199,16 @@ def _proof(proof: View | None) -> list[str]:
     return found + [f"{'':{PAD}}{reason}" for reason in proof.get("reasons") or ()]
 
 
+def _own_proof(proof: View) -> list[str]:
+    """Of a project's own code."""
+    said = "holds" if proof["passed"] else "FAILED"
+    found = [
+        _line("proof", f"{said}: served by pyfunc, Python {proof['runtime_version']}"),
+        f"{'':{PAD}}the prediction is that of `score` for {proof['rows_equal']} of {proof['rows']} held-out rows",
+    ]
+    return found + [f"{'':{PAD}}{reason}" for reason in proof.get("reasons") or ()]
+
+
 def _release(release: View | None) -> list[str]:
     if not release:
         return []
@@ -194,7 +216,7 @@ def _release(release: View | None) -> list[str]:
     return [_line("release", f"{release['release'] or 'none'}  {release['state']}{because}")]
 
 
-def _endpoint(endpoint: View | None, release: View | None) -> list[str]:
+def _endpoint(endpoint: View | None, release: View | None, runtime: str = "") -> list[str]:
     if endpoint is None:
         return []
     name, url, live = endpoint["name"], endpoint["url"], endpoint["live"]
@@ -205,6 +227,9 @@ def _endpoint(endpoint: View | None, release: View | None) -> list[str]:
         why = endpoint["message"] or f"it is {endpoint['phase']}"
         still = f"{live} goes on serving at {url}" if live and url else "nothing serves"
         return [_line("endpoint", f"{name} does NOT serve {release['release']}: {why}"), f"{'':{PAD}}{still}"]
+    if runtime == "pyfunc":
+        how = "-H 'Content-Type: application/json' -d '{\"dataframe_records\": [{...}]}'"
+        return [_line("endpoint", f"{url}  serves {live}"), f"{'':{PAD}}curl {url}/invocations {how}"]
     body = json.dumps(
         {"model": str(live).partition("@")[0], "messages": [{"role": "user", "content": "..."}]}
     )

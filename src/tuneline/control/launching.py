@@ -2,17 +2,26 @@
 line and the proof."""
 
 import http.client
+import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tuneline.control import processes
 from tuneline.errors import ModelError, TransientError
 from tuneline.plan.endpoints import Desired, ReleaseFacts
 from tuneline.serve import package as packages
+from tuneline.serve.interpreters import interpreter_of, version_of
+from tuneline.serve.loading import read_json
 from tuneline.serve.proof import check_servable
-from tuneline.serve.runtimes import kind
+from tuneline.serve.pyfunc import ABOUT
+from tuneline.serve.pyfunc_program import CODE
+from tuneline.serve.runtimes import PYFUNC, kind
+from tuneline.settings import Settings
+
+LOG = logging.getLogger("tuneline.control")
 
 WARM_UP_S = 60.0
 """How long the first answer may take."""
@@ -45,6 +54,9 @@ class Launching(Protocol):
 class Runtimes:
     """tuneline's own runtimes, as child processes."""
 
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings.from_env(os.environ)
+
     def check(self, release: ReleaseFacts, desired: Desired) -> None:
         """Its package is whole and this very combination was proven.
 
@@ -57,11 +69,21 @@ class Runtimes:
             )
         runtime = kind(desired.runtime)
         package = packages.load(release.package)
-        check_servable(package, release.proof, runtime.name, runtime.version, release.base)
+        if runtime is PYFUNC:
+            about = read_json(_code(release) / ABOUT)
+            version = version_of(interpreter_of(about, self._settings, LOG.info), about)
+        else:
+            version = runtime.version
+        check_servable(package, release.proof, runtime.name, version, release.base)
 
     def command(self, release: ReleaseFacts, desired: Desired, port: int) -> list[str]:
         """`python -m tuneline.serve.runtime ...`."""
-        words = ["--runtime", desired.runtime, "--base", release.base, "--package", release.package]
+        words = ["--runtime", desired.runtime, "--package", release.package]
+        if desired.runtime == PYFUNC.name:  # its environment was made by `check`, so it is there
+            about = read_json(_code(release) / ABOUT)
+            words += ["--python", interpreter_of(about, self._settings, LOG.info)]
+        else:
+            words += ["--base", release.base]
         words += [
             "--host",
             "127.0.0.1",
@@ -83,21 +105,35 @@ class Runtimes:
         return processes.is_healthy(port)
 
     def warm_up(self, release: ReleaseFacts, port: int) -> None:
-        """One token. Raises: TransientError with what came instead."""
-        warm_up(release.model, port)
+        """One token, or one row's prediction. Raises: TransientError with what came instead."""
+        if (_code(release) / ABOUT).is_file():
+            row = read_json(_code(release) / ABOUT)["example"]
+            _ask_first(port, "/invocations", {"dataframe_records": [row]})
+        else:
+            warm_up(release.model, port)
 
 
 def warm_up(model: str, port: int) -> None:
     """Ask the runtime at `port` for one token. Raises: TransientError with what came instead."""
     body = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+    _ask_first(port, "/v1/completions", body)
+
+
+def _ask_first(port: int, path: str, body: Mapping[str, Any]) -> None:
     try:
         status, text = processes.ask(port, "POST", "/v1/completions", body, WARM_UP_S)
+        status, text = ask(port, "POST", path, body, WARM_UP_S)
     except (OSError, http.client.HTTPException) as error:
         raise TransientError(
             f"The first request was not answered: {error or type(error).__name__}."
         ) from error
     if status != 200:
         raise TransientError(f"The first request was answered with {status}: {text[:300]}")
+
+
+def _code(release: ReleaseFacts) -> Path:
+    """The folder of a release's own code, if it has any."""
+    return release.package / "served" / CODE
 
 
 def revision_log(folder: Path, revision: str) -> Path:

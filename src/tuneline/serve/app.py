@@ -75,7 +75,7 @@ def create_app(serving: Serving, lifespan: Any = None) -> ASGIApp:
         },
         lifespan=lifespan,
     )
-    return _Headers(app, serving.release)
+    return Headers(app, serving.release)
 
 
 class Routes:
@@ -184,11 +184,11 @@ class Routes:
         choices = await answering.choices(ask)
         shape = shaped(choices)
         if not ask.stream:
-            answers, used = await _unless_gone(request, answering.whole(choices))
+            answers, used = await unless_gone(request, answering.whole(choices))
             return JSONResponse(shape.whole(answers, used))
         stream = answering.stream(choices)
         try:
-            first = await _unless_gone(request, anext(stream))
+            first = await unless_gone(request, anext(stream))
         except BaseException:
             await stream.aclose()
             raise
@@ -233,7 +233,7 @@ async def _events(
             yield end
 
 
-async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     """The result of `work`, which is cancelled if the client hangs up. Raises: ClientDisconnect then."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_hung_up(request))
@@ -254,7 +254,7 @@ async def _hung_up(request: Request) -> None:
         pass
 
 
-class _Headers:
+class Headers:
     """Adds the release and the request's id to every response, whatever made it."""
 
     def __init__(self, app: ASGIApp, release: str) -> None:

@@ -6,6 +6,7 @@
     template.json   how rows became text: {"format", "prompt", "completion", "hash"}
     rows.txt        the hash of every row it was trained on, sorted
     README.md       the model card
+    model/          instead of adapter, tokenizer and template: what a project's own code trained
     manifest.json   all of the above by digest, and what it was made from
 
 Nothing in it says when, by which run or as which version it was made: identical content is identical to the
@@ -61,7 +62,8 @@ def load(folder: Path) -> Package:
             hint="Do not serve it. Run the project again: an identical package is made anew.",
             details=faults,
         )
-    template = json.loads((folder / "template.json").read_text(encoding="utf-8"))
+    path = folder / "template.json"  # none where the model is a project's own code
+    template = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return Package(folder, manifest, template)
 
 

@@ -181,10 +181,12 @@ def check_servable(
 
 def base_file_sha256(base: Path, runtime: str) -> str:
     """The digest of the base's file that `runtime` loads: base.gguf for llama.cpp, the weights for
-    transformers.
+    transformers, none for pyfunc.
 
     Raises: ProofError if it is not there.
     """
+    if runtime == "pyfunc":
+        return ""
     path = base / ("base.gguf" if runtime == "llamacpp" else "model.safetensors")
     if not path.is_file():
         raise ProofError(

@@ -57,7 +57,9 @@ LLAMACPP = Kind("llamacpp", "tuneline.serve.llamacpp", "xllamacpp", "llamacpp", 
 TRANSFORMERS = Kind(
     "transformers", "tuneline.serve.transformers_runtime", "transformers", "train", "model.safetensors", False
 )
-KINDS = {kind.name: kind for kind in (LLAMACPP, TRANSFORMERS)}
+PYFUNC = Kind("pyfunc", "", "tuneline", "", "", False)
+"""A project's own code: no engine, and its version is that of the environment it runs in."""
+KINDS = {kind.name: kind for kind in (LLAMACPP, TRANSFORMERS, PYFUNC)}
 
 
 def kind(name: str) -> Kind:
