@@ -204,7 +204,7 @@ def _own_proof(proof: View) -> list[str]:
     said = "holds" if proof["passed"] else "FAILED"
     found = [
         _line("proof", f"{said}: served by pyfunc, Python {proof['runtime_version']}"),
-        f"{'':{PAD}}the prediction is that of `score` for {proof['rows_equal']} of {proof['rows']} held-out rows",
+        f"{'':{PAD}}the prediction is that of `score` for {proof['rows_equal']} of {proof['rows']} rows",
     ]
     return found + [f"{'':{PAD}}{reason}" for reason in proof.get("reasons") or ()]
 
