@@ -11,8 +11,8 @@ from serve import load
 def main(rows: list[dict], model_dir: str) -> dict:
     """The predictions, one a row and in order, and metrics of our own."""
     predictions = load(model_dir).predict(rows)
-    for row, said in zip(rows, predictions):
+    for row, said in zip(rows, predictions, strict=True):
         said["scores"] = {"mse": (said["threat"] - (row["label"] != "benign")) ** 2}
-    threats = [said for row, said in zip(rows, predictions) if row["label"] != "benign"]
+    threats = [said for row, said in zip(rows, predictions, strict=True) if row["label"] != "benign"]
     missed = sum(said["label"] == "benign" for said in threats)
     return {"metrics": {"missed_threats": missed / len(threats)}, "predictions": predictions}

@@ -49,9 +49,11 @@ def flows(count: int = FLOWS, seed: int = 20_240_229) -> list[dict]:
     names, weights = list(LABELS), list(LABELS.values())
     found = []
     for number in range(count):
-        label = chance.choices(names, weights)[0] row = {"flow": f"f{number:05d}", "site":
-        chance.choice(("berlin", "austin", "osaka")), **flow(label, chance)} row["label"] =
-        chance.choices(names, weights)[0] if chance.random() < 0.02 else label found.append(row)
+        label = chance.choices(names, weights)[0]
+        site = chance.choice(("berlin", "austin", "osaka"))
+        row = {"flow": f"f{number:05d}", "site": site, **flow(label, chance)}
+        row["label"] = chance.choices(names, weights)[0] if chance.random() < 0.02 else label
+        found.append(row)
     return found
 
 

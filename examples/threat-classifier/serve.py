@@ -14,7 +14,7 @@ class Classifier:
         """For each flow its label, how likely each is, and how likely it is a threat at all."""
         found = []
         for likely in self.model.predict_proba([features(row) for row in rows]):
-            probabilities = dict(zip(self.model.classes_.tolist(), likely.tolist()))
+            probabilities = dict(zip(self.model.classes_.tolist(), likely.tolist(), strict=True))
             label = max(probabilities, key=probabilities.get)
             threat = 1.0 - probabilities.get("benign", 0.0)
             found.append({"label": label, "threat": threat, "probabilities": probabilities})
