@@ -14,6 +14,7 @@ NAMES = frozenset(
         *("PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+        *("GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL"),
         *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
     )
 )
