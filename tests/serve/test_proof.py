@@ -57,6 +57,14 @@ def test_what_the_trainer_has_not_decided_may_differ() -> None:
     assert prove(IDENTITY, [SAME] * 63 + [later]).decided == 64
 
 
+def test_of_answers_that_are_not_decided_to_their_end_the_decided_tokens_are_compared() -> None:
+    """The first token is a toss-up, so no answer is decided; the second is another than the trainer's."""
+    torn = replace(SAME, best_trained=(7, 9), margins_trained=(0.1, 2.0))
+    found = prove(IDENTITY, [replace(torn, best_trained=(7, 8))] * 60 + [torn] * 4)
+    assert (found.decided, found.decided_tokens, found.tokens_equal) == (0, 64, 60)
+    assert found.reasons == ("60 of 64 decided tokens are the same (93.8%); at least 97% must be",)
+
+
 def test_faults_found_before_asking_are_reasons() -> None:
     assert prove(IDENTITY, [SAME] * 64, ["another tokenizer"]).reasons == ("another tokenizer",)
 

@@ -117,4 +117,6 @@ def test_a_live_release_with_another_adapter_is_scored_and_one_with_the_same_is_
 
 def test_an_unknown_task_is_refused(world):
     given = {name: inputs(world)[name] for name in ("base", "adapter", "test")}
-    assert "not built yet" in fail_step("score", world / "untasked", {"task": "generate"}, given)["message"]
+    assert (
+        "needs `train.entry`" in fail_step("score", world / "untasked", {"task": "regress"}, given)["message"]
+    )

@@ -54,6 +54,26 @@ def test_gemma_is_proven_too(tmp_path: Path) -> None:
     assert found.passed, found.reasons
 
 
+def test_long_answers_are_proven_token_by_token(made: Path, tmp_path: Path) -> None:
+    """Of a text few answers are decided to their end; of each token it is known."""
+    inputs = {name: made / name for name in ("base", "adapter", "test")}
+    outputs = {"served": tmp_path / "served", "proof": tmp_path / "proof.json"}
+    given = {
+        "runtime": "llamacpp",
+        "dtype": "float32",
+        "max_length": 128,
+        "task": "generate",
+        "max_new_tokens": 24,
+    }
+    verify.run(make_step(given, inputs, outputs))
+    proof = json.loads(outputs["proof"].read_text())
+    assert proof["passed"]
+    assert proof["decided_tokens"] > proof["decided"]
+    assert proof["tokens_equal"] >= 0.97 * proof["decided_tokens"]
+    assert verify.answer_tokens({"task": "generate", "max_new_tokens": 500}) == 64
+    assert verify.answer_tokens({"task": "classify", "max_new_tokens": 500}) == 16
+
+
 def test_a_missing_adapter_is_refused(subject: Subject) -> None:
     (subject.served / "adapter.gguf").unlink()
     with pytest.raises(ProofError, match="could not be asked") as caught:

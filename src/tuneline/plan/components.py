@@ -139,7 +139,7 @@ SCORE = Component(
     "score",
     params=(
         _p("task", _S, "evaluate.task"), _p("dtype", _S, "train.dtype"),
-        _p("max_length", _I, "train.max_length"),
+        _p("max_length", _I, "train.max_length"), _p("max_new_tokens", _I, "evaluate.max_new_tokens"),
     ),
     inputs=(
         In("base", "base", "base", MODEL), In("adapter", "tune", "adapter", MODEL),
@@ -151,7 +151,7 @@ EVALUATE = Component(
     "evaluate",
     params=(
         _p("metrics", _L, "evaluate.metrics"), _p("slices", _L, "evaluate.slices"),
-        _p("dtype", _S, "train.dtype"),
+        _p("dtype", _S, "train.dtype"), _p("max_new_tokens", _I, "evaluate.max_new_tokens"),
         Param("live_digest", _S, task="live", output="digest"),
         Param("live_base", _S, task="live", output="base"),
     ),
@@ -177,7 +177,8 @@ VERIFY = Component(
     "verify",
     params=(
         _p("runtime", _S, "deploy.runtime"), _p("dtype", _S, "train.dtype"),
-        _p("max_length", _I, "train.max_length"),
+        _p("max_length", _I, "train.max_length"), _p("task", _S, "evaluate.task"),
+        _p("max_new_tokens", _I, "evaluate.max_new_tokens"),
     ),
     inputs=(
         In("base", "base", "base", MODEL), In("adapter", "tune", "adapter", MODEL),

@@ -69,7 +69,7 @@ def front_matter(facts: Facts) -> dict[str, Any]:
 
 def _metrics(facts: Facts) -> list[tuple[str, float]]:
     candidate = facts.evaluation.get("candidate") or {}
-    names = ("accuracy", "f1", "ece", "log_loss")
+    names = ("accuracy", "f1", "ece", "log_loss", "exact_match", "rouge_l", "chrf")
     return [(name, round(float(candidate[name]), 6)) for name in names if candidate.get(name) is not None]
 
 

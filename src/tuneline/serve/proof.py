@@ -29,6 +29,9 @@ class Bounds:
     """Of the answers the trainer had decided, how many must be the same."""
     max_mean_logprob_diff: float = 0.10
     """Nat a token."""
+    min_token_agreement: float = 0.97
+    """Of the tokens the trainer had decided, each after those that the runtime gave before it, how many must
+    be the same: what tells of long answers, few of which are decided to their end."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Compared:
     """The trainer's most likely token at each place."""
     margins_trained: tuple[float, ...]
     """Nat between its first and second."""
+
+    def decided_tokens(self, margin: float) -> list[bool]:
+        """For each token the trainer had decided: whether the runtime gave it."""
+        rows = zip(self.best_trained, self.answer, self.margins_trained, strict=True)
+        return [best == token for best, token, gap in rows if gap > margin]
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,9 @@ class Proof:
     """Of those."""
     mean_logprob_diff: float
     max_logprob_diff: float
+    decided_tokens: int = 0
+    tokens_equal: int = 0
+    """Of those."""
     bounds: Bounds = field(default_factory=Bounds)
     reasons: tuple[str, ...] = ()
 
@@ -101,6 +112,8 @@ class Proof:
             "decided": self.decided,
             "answers_equal": self.answers_equal,
             "agreement": round(self.agreement, 6),
+            "decided_tokens": self.decided_tokens,
+            "tokens_equal": self.tokens_equal,
             "mean_logprob_diff": _rounded(self.mean_logprob_diff),
             "max_logprob_diff": _rounded(self.max_logprob_diff),
             "bounds": asdict(self.bounds),
@@ -119,6 +132,7 @@ def prove(
         if served is not None
     ]
     decided = [row for row in rows if is_decided(row, bounds.decided_margin)]
+    tokens = [same for row in rows for same in row.decided_tokens(bounds.decided_margin)]
     proof = Proof(
         identity,
         prompts=len(rows),
@@ -127,6 +141,8 @@ def prove(
         answers_equal=sum(row.answer == row.best_trained for row in decided),
         mean_logprob_diff=sum(differences) / len(differences) if differences else math.inf,
         max_logprob_diff=max(differences, default=math.inf),
+        decided_tokens=len(tokens),
+        tokens_equal=sum(tokens),
         bounds=bounds,
     )
     return Proof(**{**vars(proof), "reasons": (*faults, *_reasons(proof))})
@@ -213,6 +229,12 @@ def _reasons(proof: Proof) -> list[str]:
         reasons.append(
             f"{proof.answers_equal} of {proof.decided} decided answers are the same ({proof.agreement:.1%}); "
             f"at least {bounds.min_agreement:.0%} must be"
+        )
+    if proof.tokens_equal < bounds.min_token_agreement * proof.decided_tokens:
+        reasons.append(
+            f"{proof.tokens_equal} of {proof.decided_tokens} decided tokens are the same "
+            f"({proof.tokens_equal / proof.decided_tokens:.1%}); "
+            f"at least {bounds.min_token_agreement:.0%} must be"
         )
     if not proof.mean_logprob_diff <= bounds.max_mean_logprob_diff:
         reasons.append(

@@ -7,11 +7,9 @@ repetition, no JSON schema.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +18,7 @@ from tuneline.errors import ModelError
 from tuneline.serve.decoding import TextStream
 from tuneline.serve.engine import Loadable, Piece, Sampling, TokenLogprob
 from tuneline.train import model as trainer
+from tuneline.train.generation import end_ids
 
 T = TypeVar("T")
 
@@ -34,16 +33,6 @@ async def start(
     model = await load(pool, trainer.load, loadable.base, loadable.adapter, "float32")
     limit = int(getattr(model.inner.config, "max_position_embeddings", context) or context)
     return Transformers(version, model, min(context, limit), slots, pool, end_ids(loadable.base, model))
-
-
-def end_ids(base: Path, model: trainer.TrainedModel) -> frozenset[int]:
-    """The ids that end an answer: what the tokenizer, config.json and generation_config.json say."""
-    found = {model.tokenizer.eos_id}
-    for name in ("config.json", "generation_config.json"):
-        if (base / name).is_file():
-            said = json.loads((base / name).read_text(encoding="utf-8")).get("eos_token_id")
-            found.update(said if isinstance(said, list) else [said] if said is not None else [])
-    return frozenset(found)
 
 
 @dataclass

@@ -7,7 +7,7 @@ Rows it was trained on would flatter it: they are left out for all three, and co
 import importlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tuneline.errors import DataError, ModelError, SpecError
 from tuneline.execute.files import digest_path
+from tuneline.steps import texts
 from tuneline.steps.io import Step
 from tuneline.train import metrics
 from tuneline.train.rows import Split, read_split
@@ -25,11 +26,15 @@ Probabilities = NDArray[np.float64]
 
 SCORE = "tuneline.steps.score"
 """Imported by name when it is needed: it brings torch, and most comparisons need none."""
+Live = tuple[Path, Path]
+"""The base and the adapter of the live release."""
 
 
 def run(step: Step) -> None:
-    """Parameters `metrics`, `slices`, `dtype`, `live_digest`, `live_base`; inputs `base`, `adapter`, `test`,
-    `scores`, `scored`, `live`; outputs `predictions`, `metrics`, `report`."""
+    """Parameters `metrics`, `slices`, `dtype`, `max_new_tokens`, `live_digest`, `live_base`.
+
+    Inputs `base`, `adapter`, `test`, `scores`, `scored`, `live`; outputs `predictions`, `metrics`, `report`.
+    """
     columns = [str(name) for name in step.parameters.get("slices") or []]
     whole = read_split(step.inputs["test"])
     _check_slices(whole, columns)
@@ -39,27 +44,54 @@ def run(step: Step) -> None:
     if left_out:
         step.note(f"{left_out} held-out rows were left out: the live release was trained on them.")
     scored = json.loads(step.inputs["scored"].read_text(encoding="utf-8"))
-    completions: dict[str, str] = scored["completions"]
-    classes = list(completions)
-    found = _read_scores(step.inputs["scores"], split)
-    if live is not None:
-        found["live"] = _live_scores(step, live, split, completions, found["candidate"])
-    truth = np.array([classes.index(str(label)) for label in split.rows["label"]], dtype=np.int64)
-    report: dict[str, Any] = {"task": scored["task"], "rows": len(truth), "left_out": left_out}
-    report["labels"] = classes
-    for name in ("candidate", "base", "live"):
-        report[name] = _judged(split, truth, found[name], classes, columns) if name in found else None
+    compare = _compare_texts if scored["task"] == "generate" else _compare_classes
+    judged, table = compare(step, split, live, scored["completions"], columns)
+    report: dict[str, Any] = {"task": scored["task"], "rows": len(split.rows), "left_out": left_out, **judged}
     report["live_digest"] = str(step.parameters.get("live_digest") or "") if live is not None else ""
     step.outputs["report"].write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     numbers = {key: value for key, value in report["candidate"].items() if isinstance(value, float)}
     step.outputs["metrics"].write_text(json.dumps(numbers, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     step.describe("metrics", numbers)
     rows = io.BytesIO()  # polars hides which fault of the system stopped a write to a file
-    predictions(split, truth, found, classes).write_parquet(rows)
+    table.write_parquet(rows)
     step.outputs["predictions"].write_bytes(rows.getvalue())
 
 
-def live_model(package: Path | None, base: Path, live_base: str) -> tuple[Path, Path] | None:
+def _compare_classes(
+    step: Step, split: Split, live: Live | None, completions: dict[str, str], columns: list[str]
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Each model's part of the report, and the table of predictions."""
+    classes = list(completions)
+    found = _read_scores(step.inputs["scores"], split)
+    if live is not None:
+        found["live"] = _live_scores(step, live, split, completions, found["candidate"])
+    truth = np.array([classes.index(str(label)) for label in split.rows["label"]], dtype=np.int64)
+    report: dict[str, Any] = {"labels": classes}
+    for name in ("candidate", "base", "live"):
+        report[name] = _judged(split, truth, found[name], classes, columns) if name in found else None
+    return report, predictions(split, truth, found, classes)
+
+
+def _compare_texts(
+    step: Step, split: Split, live: Live | None, completions: dict[str, str], columns: list[str]
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """The same of answers."""
+    table = _scores_of(step.inputs["scores"], split)
+    found = {who: texts.answers_in(table, who) for who in ("candidate", "base")}
+    if live is not None and _is_candidate(step, live):
+        found["live"] = found["candidate"]
+    elif live is not None:
+        dtype, limit = str(step.parameters.get("dtype", "auto")), int(step.parameters["max_new_tokens"])
+        more = _counted(step, split)
+        asking = importlib.import_module(SCORE)
+        found["live"] = asking.answers(*live, dtype, split, limit, more, step.model_at_work)
+    report: dict[str, Any] = {"labels": []}
+    for name in ("candidate", "base", "live"):
+        report[name] = texts.judged(found[name], split, columns) if name in found else None
+    return report, texts.predictions(split, found)
+
+
+def live_model(package: Path | None, base: Path, live_base: str) -> Live | None:
     """The base and the adapter of the live release; None if nothing is live.
 
     base: this run's. live_base: the folder of the release's own, which is used where the two differ.
@@ -120,18 +152,25 @@ def predictions(
 
 def _read_scores(path: Path, split: Split) -> dict[str, Probabilities]:
     """What `score` found for the rows of `split`, in their order."""
-    scores = split.rows.select("row").join(pl.read_parquet(path), on="row", how="left", maintain_order="left")
+    scores = _scores_of(path, split)
     return {name: np.array(scores[name].to_list(), dtype=np.float64) for name in ("base", "candidate")}
 
 
-def _live_scores(
-    step: Step, live: tuple[Path, Path], split: Split, completions: dict[str, str], candidate: Probabilities
-) -> Probabilities:
-    """What the live release finds; the candidate's own scores if it is the same adapter."""
+def _scores_of(path: Path, split: Split) -> pl.DataFrame:
+    """The lines of `score` for the rows of `split`, in their order."""
+    return split.rows.select("row").join(pl.read_parquet(path), on="row", how="left", maintain_order="left")
+
+
+def _is_candidate(step: Step, live: Live) -> bool:
+    """Whether the live release is the candidate's adapter; then it need not be asked again."""
     base, adapter = live
-    if base == step.inputs["base"] and digest_path(adapter)[0] == digest_path(step.inputs["adapter"])[0]:
+    same = base == step.inputs["base"] and digest_path(adapter)[0] == digest_path(step.inputs["adapter"])[0]
+    if same:
         step.note("The candidate is the live release's adapter: its scores are the same.")
-        return candidate
+    return same
+
+
+def _counted(step: Step, split: Split) -> Callable[[int], None]:
     done = 0
 
     def more(rows: int) -> None:
@@ -139,6 +178,17 @@ def _live_scores(
         done += rows
         step.progress(done, len(split.rows), "rows")
 
+    return more
+
+
+def _live_scores(
+    step: Step, live: Live, split: Split, completions: dict[str, str], candidate: Probabilities
+) -> Probabilities:
+    """What the live release finds; the candidate's own scores if it is the same adapter."""
+    if _is_candidate(step, live):
+        return candidate
+    base, adapter = live
+    more = _counted(step, split)
     dtype = str(step.parameters.get("dtype", "auto"))
     scoring = importlib.import_module(SCORE)
     found: Probabilities = scoring.probabilities(

@@ -22,6 +22,7 @@ from tuneline.steps.own_judging import (
     classes_of,
     judge_classes,
     judge_numbers,
+    judge_texts,
     said_of,
     slice_numbers,
 )
@@ -110,7 +111,7 @@ def _judged(truth: pl.Series, task: str, said: Mapping[str, Said]) -> tuple[dict
             )
         values = numbers.to_numpy()
         return {who: judge_numbers(values, one) for who, one in said.items()}, []
-    return {who: Judged({}, _bare(one)) for who, one in said.items()}, []
+    return {who: judge_texts(truth.to_list(), one) for who, one in said.items()}, []
 
 
 def _bare(said: Said) -> dict[str, list[Any]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tuneline.errors import DataError
 from tuneline.serve.own_proof import bare
+from tuneline.steps.text_metrics import text_scores
 from tuneline.train import metrics
 
 Floats = NDArray[np.float64]
@@ -90,6 +91,14 @@ def judge_numbers(truth: Floats, said: Said) -> Judged:
     spread = float(((truth - truth.mean()) ** 2).sum())
     numbers = _of_errors(errors) | {"r2": 1.0 - float((errors**2).sum()) / spread if spread else math.nan}
     return Judged(numbers, {"": said.values, **_error_columns(errors), **_score_columns(said)})
+
+
+def judge_texts(truth: Sequence[str], said: Said) -> Judged:
+    """Exact match, ROUGE-L and chrF. Raises: MissingPartError without their libraries."""
+    scores = text_scores(said.values, truth)
+    numbers = {name: float(np.mean(values)) for name, values in scores.items()}
+    columns = {f"score_{name}": values for name, values in scores.items()}
+    return Judged(numbers, {"": said.values, **columns, **_score_columns(said)})
 
 
 def slice_numbers(

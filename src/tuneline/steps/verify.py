@@ -22,6 +22,8 @@ from tuneline.train.tokenizer import tokenizer_hash
 
 MAX_ANSWER = 16
 """Tokens of an answer that are compared; a classifier's answer has two or three."""
+MAX_TEXT = 64
+"""The same where the model generates texts, at most `evaluate.max_new_tokens`."""
 
 AtWork = Callable[[], AbstractContextManager[None]]
 """Entered while a model works: see `Step.model_at_work`."""
@@ -37,10 +39,13 @@ class Subject:
     served: Path
     test: Path
     dtype: str = "auto"
+    answer_tokens: int = MAX_ANSWER
 
 
 def run(step: Step) -> None:
-    """Parameters: runtime, dtype, max_length. Inputs: base, adapter, test, report. Puts out served and proof.
+    """Parameters: runtime, dtype, max_length, task, max_new_tokens.
+
+    Inputs: base, adapter, test, report. Puts out served and proof.
 
     Raises: ProofError with every reason if the runtime does not give what was trained.
     """
@@ -51,6 +56,7 @@ def run(step: Step) -> None:
         step.outputs["served"],
         step.inputs["test"],
         str(step.parameters["dtype"]),
+        answer_tokens(step.parameters),
     )
     make_served(subject)
     found = prove(subject, step)
@@ -59,6 +65,13 @@ def run(step: Step) -> None:
     )
     if not found.passed:
         raise failure(found)
+
+
+def answer_tokens(parameters: Mapping[str, Any]) -> int:
+    """How many tokens of each answer are compared."""
+    if parameters.get("task") != "generate":
+        return MAX_ANSWER
+    return min(int(parameters["max_new_tokens"]), MAX_TEXT)
 
 
 def make_served(subject: Subject) -> None:
@@ -96,7 +109,7 @@ def prove(subject: Subject, step: Step | None = None) -> Proof:
     trained = read_json(subject.adapter / "tuneline.json")
     identity = identify(subject)
     faults = identity_faults(identity, trained, split, read_json(subject.base / "base.json"))
-    questions = choose(split, bounds.min_prompts)
+    questions = choose(split, bounds.min_prompts, subject.answer_tokens)
     at_work = nullcontext if step is None else step.model_at_work
     replies = _replies(subject, questions, at_work)
     if step is not None:
@@ -145,20 +158,20 @@ def identity_faults(
     return faults
 
 
-def choose(split: Split, count: int) -> list[Question]:
+def choose(split: Split, count: int, tokens: int = MAX_ANSWER) -> list[Question]:
     """The held-out rows with the smallest hash, as questions: the same ones every time."""
     template = str((split.info.get("template") or {}).get("prompt") or "")
     found = []
     for row in split.rows.sort("row").head(count).iter_rows(named=True):
         if split.chat:
             messages = json.loads(row["messages"])
-            found.append(Question("", tuple(messages[:-1]), MAX_ANSWER))
+            found.append(Question("", tuple(messages[:-1]), tokens))
             continue
         field = field_of(template, row["prompt"])
         asked = (
             field if field is not None and with_template(template, field) == row["prompt"] else row["prompt"]
         )
-        found.append(Question(row["prompt"], ({"role": "user", "content": asked},), MAX_ANSWER))
+        found.append(Question(row["prompt"], ({"role": "user", "content": asked},), tokens))
     return found
 
 

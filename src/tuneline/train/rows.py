@@ -72,6 +72,11 @@ class Split:
         """The messages of each row, where rows are conversations."""
         return [json.loads(text) for text in self.rows["messages"]]
 
+    @property
+    def references(self) -> list[str]:
+        """What each row's answer should be, without whitespace around it."""
+        return [answer.strip() for answer in self._answers()]
+
     def _answers(self) -> list[str]:
         if self.chat:
             return [str(messages[-1]["content"]) for messages in self.conversations]

@@ -1,0 +1,69 @@
+"""`generate`: what a model answers to each prompt, greedily, several prompts at once.
+
+transformers' own loop, with the settings of generation written out: what a model's folder says of sampling or
+penalties has no part in it. Prompts of like length share a batch, filled up at the front.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from transformers import GenerationConfig
+
+from tuneline.train.batches import length_batches
+from tuneline.train.model import TrainedModel
+from tuneline.train.rows import Split
+
+_BATCH_TOKENS = 4096
+"""Of prompts and answers of a batch together."""
+
+
+def prompts_of(model: TrainedModel, split: Split) -> list[list[int]]:
+    """The ids of each row's prompt as the model is asked: with BOS, or as its chat template writes it."""
+    if split.chat:
+        return [model.tokenizer.encode_chat(messages[:-1], generate=True) for messages in split.conversations]
+    return model.tokenizer.encode_all([str(prompt) for prompt in split.rows["prompt"]])
+
+
+def end_ids(base: Path, model: TrainedModel) -> frozenset[int]:
+    """The ids that end an answer: what the tokenizer, config.json and generation_config.json say."""
+    found = {model.tokenizer.eos_id}
+    for name in ("config.json", "generation_config.json"):
+        if (base / name).is_file():
+            said = json.loads((base / name).read_text(encoding="utf-8")).get("eos_token_id")
+            found.update(said if isinstance(said, list) else [said] if said is not None else [])
+    return frozenset(found)
+
+
+@torch.inference_mode()
+def generate(
+    model: TrainedModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    ends: frozenset[int],
+    done: Callable[[int], None] = lambda rows: None,
+) -> list[list[int]]:
+    """The ids of each answer, without the one that ended it; at temperature 0.
+
+    done: told how many rows more are answered.
+    """
+    found: list[list[int]] = [[] for _ in prompts]
+    model.inner.generation_config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=sorted(ends),
+        pad_token_id=model.tokenizer.pad_id,
+    )
+    for batch in length_batches([len(ids) + max_new_tokens for ids in prompts], _BATCH_TOKENS):
+        width = max(len(prompts[row]) for row in batch)
+        ids = torch.tensor(
+            [[model.tokenizer.pad_id] * (width - len(prompts[row])) + [*prompts[row]] for row in batch]
+        )
+        mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in batch])
+        made = model.inner.generate(input_ids=ids, attention_mask=mask)[:, width:]
+        for row, answer in zip(batch, made.tolist(), strict=True):
+            end = next((at for at, token in enumerate(answer) if token in ends), len(answer))
+            found[row] = answer[:end]
+        done(len(batch))
+    return found
