@@ -121,8 +121,7 @@ def warm_up(model: str, port: int) -> None:
 
 def _ask_first(port: int, path: str, body: Mapping[str, Any]) -> None:
     try:
-        status, text = processes.ask(port, "POST", "/v1/completions", body, WARM_UP_S)
-        status, text = ask(port, "POST", path, body, WARM_UP_S)
+        status, text = processes.ask(port, "POST", path, body, WARM_UP_S)
     except (OSError, http.client.HTTPException) as error:
         raise TransientError(
             f"The first request was not answered: {error or type(error).__name__}."
