@@ -49,6 +49,8 @@ def _declared(spec: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     found: Any = spec
     for key in ("root", "inputDefinitions", "parameters"):
         found = found.get(key) or {} if isinstance(found, Mapping) else {}
+    if not isinstance(found, Mapping):
+        return {}  # reading the pipeline as a whole says what is wrong with it
     return {name: body for name, body in found.items() if isinstance(body, Mapping)}
 
 
