@@ -3,6 +3,7 @@
 Names are unique whatever their case, because they are looked up so. Deleting an experiment keeps its runs.
 """
 
+import uuid
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
@@ -14,8 +15,11 @@ from tuneline.record import run_counts
 from tuneline.record.listing import Columns, count, page
 from tuneline.record.schema import experiments, runs
 from tuneline.record.store import Store
+from tuneline.types import Clock
 
 AVAILABLE, ARCHIVED = "AVAILABLE", "ARCHIVED"
+DEFAULT = "Default"
+DEFAULT_DESCRIPTION = "All runs created without specifying an experiment."
 
 FIELDS = Fields(
     "experiments",
@@ -85,6 +89,19 @@ class Experiments:
         """Raises: NotFoundError."""
         with self._store.read() as db:
             return _row(db, id)
+
+    def ensure_default(self, clock: Clock) -> None:
+        """Make the default experiment if it is not there."""
+        with self._store.read() as db:
+            if db.scalar(select(_E.id).where(_E.is_default == 1)) is not None:
+                return
+        values = {"name": DEFAULT, "name_key": name_key(DEFAULT), "description": DEFAULT_DESCRIPTION}
+        with self._store.write() as db:
+            db.execute(
+                insert(experiments).values(
+                    id=str(uuid.uuid4()), storage_state=AVAILABLE, is_default=1, created_at=clock(), **values
+                )
+            )
 
     def default(self) -> str:
         """The id of the default experiment."""

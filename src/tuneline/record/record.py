@@ -51,7 +51,9 @@ class Record:
         Raises: ConflictError if a newer program wrote it; ResourceError if it cannot be written.
         """
         self._store.database.prepare()
-        return migrate(self._store, self._clock)
+        done = migrate(self._store, self._clock)
+        self.experiments.ensure_default(self._clock)
+        return done
 
     def reserve(self) -> None:
         """Keep room in the database's files for what must be written when the disk is full."""

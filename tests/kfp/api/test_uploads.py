@@ -96,6 +96,14 @@ def test_a_file_that_is_no_pipeline_is_refused_with_its_reason(http):
         assert http.get("/pipelines").json() == {}
 
 
+def test_keys_that_only_yaml_has_become_texts(http):
+    odd = SPEC + b"\nsdkVersion: x\ndefaultPipelineRoot: ''\n"
+    keys = odd.replace(b"components:\n", b"components:\n  1: {}\n  true: {}\n")
+    id = upload(http, keys, name="odd").json()["pipeline_id"]
+    (version,) = http.get(f"/pipelines/{id}/versions").json()["pipeline_versions"]
+    assert {"1", "true", "comp-a"} == set(version["pipeline_spec"]["components"])
+
+
 def test_what_grows_when_it_is_unpacked_is_refused(http):
     zeros = bytes(33 << 20)
     refused(upload(http, BOMB.encode(), name="x"), "more than", 413)

@@ -8,6 +8,7 @@ Limits: 32 MiB packed and unpacked; a text that grows over `MAX_NODES` values by
 
 import gzip
 import io
+import json
 import re
 import tarfile
 import zipfile
@@ -18,7 +19,6 @@ from typing import Any
 import yaml
 
 from tuneline.errors import SpecError, TooLargeError, TunelineError
-from tuneline.types import canonical_json
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_NODES = 3_000_000
@@ -89,10 +89,10 @@ def checked(document: Mapping[str, Any]) -> dict[str, Any]:
             document = spec
     _check_spec(spec)
     try:
-        canonical_json(document)
+        same: dict[str, Any] = json.loads(json.dumps(document, allow_nan=False))  # YAML knows other keys
     except (ValueError, TypeError, RecursionError, UnicodeError) as error:
         raise SpecError(f"invalid v2 pipeline spec: {_why(error)}") from error
-    return dict(document)
+    return same
 
 
 def name_of(document: Mapping[str, Any]) -> str:
