@@ -1,17 +1,19 @@
-"""What tests of several folders share: real databases and object stores, started when one is asked for."""
+"""What tests of several folders share: real databases and object stores, started when one is asked for.
+
+Their libraries are imported then too: they take a second, which every other test would pay for.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests import buckets
-from tests.buckets import Flaky
-from tests.postgres import Databases, programs, server
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Databases]:
+def postgres():
     """Databases of a real server, one a test process: about a second at the first use, then a few ms each."""
+    from tests.postgres import Databases, programs, server  # noqa: PLC0415
+
     if programs() is None:
         pytest.skip("PostgreSQL is not installed: no initdb on PATH or in /usr/lib/postgresql")
     with server() as running:
@@ -41,8 +43,10 @@ def new_database(database_url: str, request: pytest.FixtureRequest, tmp_path: Pa
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[Flaky]:
+def s3():
     """A real S3 server with the bucket `lines`: about a second at the first use."""
+    from tests import buckets  # noqa: PLC0415
+
     with buckets.s3() as running:
         yield running
 
@@ -50,5 +54,7 @@ def s3() -> Iterator[Flaky]:
 @pytest.fixture(scope="session")
 def gcs() -> Iterator[None]:
     """A real Google Cloud Storage server with the bucket `lines`."""
+    from tests import buckets  # noqa: PLC0415
+
     with buckets.gcs():
         yield

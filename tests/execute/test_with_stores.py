@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from tests.buckets import BUCKET
 from tests.execute.doubles import EventLog, pipeline, submitted
 from tests.execute.test_graphs import build, container, task
 
@@ -38,7 +37,7 @@ def line(cached: bool = False):
 @pytest.fixture
 def root(s3, tmp_path):
     """A prefix of its own."""
-    return f"s3://{BUCKET}/{tmp_path.name}"
+    return f"s3://lines/{tmp_path.name}"
 
 
 def run(runner: Runner, log: EventLog, name: str, ir, root: str) -> list:
