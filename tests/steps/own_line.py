@@ -1,5 +1,5 @@
 """Runs the pipeline of a project with own code task by task, without a server: steps of ours in this process,
-Python components by their real command, in an interpreter that has kfp and what the code requires."""
+Python components by their real command, in an interpreter that has what the code requires."""
 
 import json
 import os
@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kubeflow import TASK_ENV
 
 from tuneline.plan.compile import compile_project
 from tuneline.spec.project import load
 from tuneline.steps.main import main
+
+KFP = next(TASK_ENV.glob("lib/python*/site-packages"), TASK_ENV)
+"""Where kfp is: nothing else is there."""
 
 
 @dataclass
@@ -70,7 +74,7 @@ class Line:
         words = [*container["command"][3:], *container["args"]]
         words = [json.dumps(given) if word == "{{$}}" else word for word in words]
         path = f"{self.interpreter.parent}:{os.environ['PATH']}"
-        env = {"PATH": path, "HOME": str(self.folder), "PYTHONHASHSEED": "0"}
+        env = {"PATH": path, "HOME": str(self.folder), "PYTHONHASHSEED": "0", "PYTHONPATH": str(KFP)}
         return subprocess.run(
             words,
             env=env,

@@ -36,9 +36,8 @@ PIP_DISABLE_PIP_VERSION_CHECK=1 {installs} && "$0" "$@"
 _RUN = """program_path=$(mktemp -d)
 
 printf "%s" "$0" > "$program_path/ephemeral_component.py"
-_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main \
-    --component_module_path "$program_path/ephemeral_component.py" "$@"
-"""
+_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main {argument} "$program_path/ephemeral_component.py" "$@"
+""".format(argument="--component_module_path")
 _TRAIN = """
 
 def train(

@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneline.errors import MissingPartError, ModelError
+from tuneline.errors import ModelError, TransientError
+from tuneline.execute.images.environments import Environments
+from tuneline.execute.images.interpreters import wanted_by
+from tuneline.execute.images.lightweight import read
+from tuneline.execute.layers import CannotMake, make
+from tuneline.plan.own_code import python_container
 from tuneline.settings import Settings
 from tuneline.types import digest_json
 
@@ -28,11 +33,33 @@ _BARE = frozenset(("", "kfp", "pip", "setuptools", "wheel"))
 
 def interpreter_of(about: Mapping[str, Any], settings: Settings, note: Callable[[str], None]) -> Path:
     """The interpreter of the environment that `about` (tuneline.json of the code) asks for, made if it is not
-    there.
+    there. It is the one that the tasks of its code run in.
 
-    Raises: TunelineError if it cannot be made.
+    Raises: ModelError if no Python here is new enough; TransientError, with what pip said, if it cannot be
+    made.
     """
-    raise MissingPartError("There are no task environments here.")
+    container = python_container("", "", [str(text) for text in about["requirements"]])
+    found, wanted = read([*container["command"], *container["args"]]), wanted_by(str(about["image"]))
+    if found is None or wanted is None:
+        raise ModelError(
+            f"The release asks for {about['image']} with {about['requirements']}, which cannot be read.",
+            hint="Run the project again.",
+        )
+    try:
+        environment = Environments(settings.environments, settings.task_env).of(wanted, found.installs, {})
+    except ValueError as error:
+        raise ModelError(f"The release's code cannot run here: {error}.") from error
+    if environment.missing is not None:
+        note(f"Making the environment of the release's code: {', '.join(about['requirements'])}.")
+        try:
+            make(environment.missing)
+        except (CannotMake, OSError) as error:
+            raise TransientError(
+                f"The packages that the release needs could not be installed: {error}.",
+                hint="docs/tasks.md says where packages come from.",
+                details=getattr(error, "details", []),
+            ) from error
+    return Path(environment.python)
 
 
 def version_of(interpreter: Path, about: Mapping[str, Any]) -> str:

@@ -1,0 +1,66 @@
+"""The example's line task by task: real components, real scikit-learn, a real runtime."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.steps.own_line import line_of
+
+from tuneline.serve import child
+from tuneline.steps import verify_own
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "threat-classifier"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(autouse=True)
+def interpreter(monkeypatch):
+    """This one, which has scikit-learn: no test installs anything."""
+    monkeypatch.setattr(verify_own, "interpreter_of", lambda *_: Path(sys.executable))
+    return Path(sys.executable)
+
+
+def test_the_example_s_data_is_what_its_program_makes():
+    spec = importlib.util.spec_from_file_location("generate", EXAMPLE / "generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert [
+        json.loads(line) for line in (EXAMPLE / "flows.jsonl").read_text().splitlines()
+    ] == generate.flows()
+
+
+def test_the_example_is_trained_judged_proven_packaged_and_served_and_compared_with_what_is_live(
+    tmp_path, interpreter
+):
+    first = line_of(EXAMPLE, tmp_path / "first", interpreter).run()
+    verdict = first.json("gate", "verdict")
+    assert verdict["passed"], verdict["reason"]
+    assert len(verdict["rules"]) == 8
+    proof = first.json("verify", "proof")
+    assert (proof["rows_equal"], proof["batch_equal"], proof["evaluated_equal"]) == (64, 64, 64)
+    assert "scikit-learn 1.7" in proof["runtime_version"]
+
+    package = first.out("package", "package")
+    arguments = ["--runtime", "pyfunc", "--model", "threats", "--package", package, "--python", interpreter]
+    with child.running(arguments) as url:
+        example = json.loads((package / "served/code/tuneline.json").read_text())["example"]
+        asked = {"dataframe_split": {"columns": list(example), "data": [list(example.values())]}}
+        (said,) = httpx.post(f"{url}/invocations", json=asked, timeout=60, trust_env=False).json()[
+            "predictions"
+        ]
+    assert said["label"] in ("benign", "scan", "brute-force", "exfiltration")
+
+    weaker = tmp_path / "weaker"
+    shutil.copytree(EXAMPLE, weaker)
+    text = (weaker / "tuneline.yaml").read_text()
+    (weaker / "tuneline.yaml").write_text(text.replace("trees: 60, max_depth: 12", "trees: 1, max_depth: 2"))
+    second = line_of(weaker, tmp_path / "second", interpreter, live=package).run(until="gate")
+    report = second.json("evaluate", "report")
+    assert report["live"] == first.json("evaluate", "report")["candidate"]
+    refused = {rule["rule"] for rule in second.json("gate", "verdict")["rules"] if not rule["passed"]}
+    assert {"noninferior(f1, live, margin=0.05, alpha=0.05)", "missed_threats <= 0.15"} <= refused
