@@ -19,7 +19,7 @@ import psutil
 from tests.e2e.world import World
 
 ROOT = Path(__file__).parents[2]
-SDK = Path(os.environ.get("TUNELINE_KFP_PYTHON", ROOT / ".venv-kfp" / "bin" / "python"))
+SDK = Path(os.environ.get("TUNELINE_TEST_KFP_PYTHON") or ROOT / ".venv-kfp" / "bin" / "python")
 """The interpreter with kfp 2.17.0 and kfp-kubernetes; `make` builds it."""
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 

@@ -12,7 +12,7 @@ def test_every_clause_has_cases_and_every_case_a_clause(cases):
 
 
 def test_a_case_says_something_that_a_run_could_fail(cases):
-    said = ("tasks", "outputs", "refused")
+    said = ("tasks", "outputs", "errors", "refused")
     silent = [
         name
         for name, case in cases.items()

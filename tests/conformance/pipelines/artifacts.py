@@ -2,9 +2,8 @@
 
 from typing import List, NamedTuple, Optional
 
-from tests.conformance.pipelines.common import case, component, echo, join_texts, read_text, write_text
-
 from kfp import dsl
+from tests.conformance.pipelines.common import case, component, echo, join_texts, read_text, write_text
 
 
 @component

@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-from tests.conformance.pipelines.common import case, component
-
 from kfp import dsl
+from tests.conformance.pipelines.common import case, component
 
 
 @component

@@ -2,6 +2,7 @@
 
 from typing import List, NamedTuple
 
+from kfp import dsl
 from tests.conformance.pipelines.common import (
     add,
     as_json,
@@ -12,8 +13,6 @@ from tests.conformance.pipelines.common import (
     total,
     write_text,
 )
-
-from kfp import dsl
 
 
 def _iterations(count: int, inside: tuple, path: str = "for-loop-1") -> dict:

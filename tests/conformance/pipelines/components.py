@@ -2,9 +2,8 @@
 
 import os
 
-from tests.conformance.pipelines.common import case, component
-
 from kfp import dsl
+from tests.conformance.pipelines.common import case, component
 
 FILES = os.path.join(os.path.dirname(__file__), "files")
 

@@ -1,10 +1,9 @@
 """Container components: images, commands, IfPresent and Concat, environment, resources, exit codes."""
 
-from typing import Optional
-
-from tests.conformance.pipelines.common import case, component
+from typing import List, Optional
 
 from kfp import components, dsl
+from tests.conformance.pipelines.common import case, component, write_text
 
 
 @dsl.container_component
@@ -76,6 +75,50 @@ def maybe(
 def if_present():
     maybe()
     maybe(text="a b", prefix="it's")
+
+
+@dsl.container_component
+def with_lists(
+    data: dsl.Input[List[dsl.Dataset]],
+    out: dsl.OutputPath(list),
+    other: dsl.Input[List[dsl.Dataset]] = None,
+):
+    """The URIs in a list of artifacts, given as one argument."""
+    return dsl.ContainerSpec(
+        image="python:3.11",
+        command=[
+            "python",
+            "-c",
+            "import json, os, sys\n"
+            "texts = [open(one['uri']).read() for one in json.loads(sys.argv[2])]\n"
+            "os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)\n"
+            "open(sys.argv[1], 'w').write(json.dumps(texts + sys.argv[3:]))\n",
+        ],
+        args=[
+            out,
+            data,
+            dsl.IfPresentPlaceholder(input_name="data", then="--data"),
+            dsl.IfPresentPlaceholder(input_name="other", then="--other", else_="--alone"),
+        ],
+    )
+
+
+@case(
+    tasks={
+        "for-loop-2": "SUCCEEDED",
+        "for-loop-2/0": "SUCCEEDED",
+        "for-loop-2/0/write-text": "SUCCEEDED",
+        "for-loop-2/1": "SUCCEEDED",
+        "for-loop-2/1/write-text": "SUCCEEDED",
+        "with-lists": "SUCCEEDED",
+    },
+    task_outputs={"with-lists": {"out": ["a", "b", "--data", "--alone"]}},
+)
+@dsl.pipeline(name="a-list-of-artifacts-as-an-argument")
+def list_argument():
+    with dsl.ParallelFor(["a", "b"]) as word:
+        made = write_text(text=word)
+    with_lists(data=dsl.Collected(made.outputs["out"]))
 
 
 @component

@@ -3,10 +3,9 @@
 Named `life-...`: they are not run with the others.
 """
 
+from kfp import dsl
 from tests.conformance.pipelines.common import add, case, component, echo
 from tests.conformance.pipelines.retries import flaky
-
-from kfp import dsl
 
 
 @component

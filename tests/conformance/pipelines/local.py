@@ -12,9 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.pipelines.compile import load
-
 from kfp import local
+from tests.conformance.pipelines.compile import load
 
 
 def outputs(case: dict[str, Any]) -> dict[str, Any]:

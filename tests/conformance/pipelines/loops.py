@@ -2,6 +2,7 @@
 
 from typing import Dict, List
 
+from kfp import dsl
 from tests.conformance.pipelines.common import (
     add,
     as_json,
@@ -12,8 +13,6 @@ from tests.conformance.pipelines.common import (
     read_text,
     write_text,
 )
-
-from kfp import dsl
 
 
 def _loop(count: int, inside: dict, path: str = "for-loop-1", state: str = "SUCCEEDED") -> dict:

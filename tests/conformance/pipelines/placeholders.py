@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-from tests.conformance.pipelines.common import case, component, write_text
-
 from kfp import dsl
+from tests.conformance.pipelines.common import case, component, write_text
 
 
 @component

@@ -2,9 +2,8 @@
 
 from typing import Optional
 
-from tests.conformance.pipelines.common import case, component, echo
-
 from kfp import dsl, kubernetes
+from tests.conformance.pipelines.common import case, component, echo
 
 
 @component
@@ -148,6 +147,15 @@ def scheduling(where: dict, tolerations: Optional[list] = None) -> str:
     kubernetes.add_ephemeral_volume(task, "scratch", "/mnt/tuneline-scratch", ["ReadWriteOnce"], "1Gi")
     kubernetes.empty_dir_mount(task, "empty", "/mnt/tuneline-empty")
     return task.output
+
+
+@case(state="FAILED", errors={"": "1 s|deadline"})
+@dsl.pipeline(
+    name="a-deadline-for-the-run",
+    pipeline_config=dsl.PipelineConfig(active_deadline_seconds=1, ttl_seconds_after_finished=60),
+)
+def deadline():
+    sleep(seconds=30.0)
 
 
 @component

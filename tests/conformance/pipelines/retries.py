@@ -1,8 +1,7 @@
 """Retries of tasks and of nested pipelines."""
 
-from tests.conformance.pipelines.common import add, case, component, echo, fail
-
 from kfp import dsl
+from tests.conformance.pipelines.common import add, case, component, echo, fail
 
 
 @component

@@ -2,9 +2,8 @@
 
 from typing import NamedTuple, Optional
 
-from tests.conformance.pipelines.common import add, as_json, case, component, echo
-
 from kfp import dsl
+from tests.conformance.pipelines.common import add, as_json, case, component, echo
 
 
 @component

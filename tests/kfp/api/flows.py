@@ -13,14 +13,13 @@ import tempfile
 import time
 import traceback
 
+import kfp
 import kfp_server_api
 from click.testing import CliRunner
+from kfp import compiler, dsl
 from kfp.cli import cli
 from kfp.kubeflow_client import PipelinesClient
 from kfp.kubeflow_client.backends.kubernetes import KubernetesBackendConfig
-
-import kfp
-from kfp import compiler, dsl
 
 
 @dsl.container_component
