@@ -91,8 +91,7 @@ deploy: {keep: soon}
 @pytest.mark.parametrize(
     "line",
     [
-        "schedule: daily", "notify: {slack: x}", "on: {push: main}", "release: {approval: 1}",
-        "deploy: {rollout: canary}",
+        "notify: {slack: x}", "on: {push: main}", "release: {approval: 1}", "deploy: {rollout: canary}",
     ],
 )  # fmt: skip
 def test_keys_of_later_parts_are_refused_as_not_built(line):
@@ -172,6 +171,47 @@ def test_a_class_must_be_named_when_the_completion_does_not():
     ]
 
 
+@pytest.mark.parametrize(
+    "written, expected",
+    [
+        ('{cron: "0 6 * * *", timezone: Europe/Berlin}', ("0 6 * * *", "Europe/Berlin", 0.0)),
+        ('"@daily"', ("@daily", "UTC", 0.0)),
+        ("0 6 * * 1-5", ("0 6 * * 1-5", "UTC", 0.0)),
+        ("{every: 6h}", ("", "UTC", 21_600.0)),
+    ],
+)
+def test_a_schedule_is_a_cron_line_with_its_zone_or_a_time_between_runs(written, expected):
+    schedule = changed(SMALL + f"schedule: {written}\n").schedule
+    assert (schedule.cron, schedule.timezone, schedule.every_s) == expected
+
+
+def test_a_project_without_a_schedule_has_none():
+    assert (changed(SMALL).schedule.cron, changed(SMALL).schedule.every_s) == ("", 0.0)
+
+
+@pytest.mark.parametrize(
+    "written, expected",
+    [
+        ("daily", "`schedule.cron`: `daily` has 1 fields; a schedule has 5 or 6"),
+        ('"0 25 * * *"', "`schedule.cron`: `25` is no hour: 25 is not between 0 and 23"),
+        ('"0 0 30 2 *"', "`schedule.cron` names a day that no month of it has"),
+        ("{}", "`schedule` needs `cron` or `every`"),
+        ("{timezone: UTC}", "`schedule` needs `cron` or `every`"),
+        ("", "`schedule.cron` has no value"),
+        ("[daily]", "`schedule` must be a mapping of keys, but is a list"),
+        ('{cron: "@daily", every: 6h}', "`schedule.cron` and `schedule.every` exclude each other"),
+        ("{cron: '@daily', timezone: Mars/Base}", "`schedule.timezone`: `Mars/Base` is no time zone"),
+        ("{every: 6h, timezone: UTC}", "`schedule.timezone` has no effect with `every`"),
+        ("{every: 5s}", "`schedule.every` is 5s; it must be at least 60 seconds"),
+        ("{crn: x}", "unknown key `crn` in `schedule`; nearest: `cron`"),
+    ],
+)
+def test_a_wrong_schedule_is_told_with_its_line(written, expected):
+    found = faults(SMALL + f"schedule: {written}\n")
+    assert found[0].startswith(f"tuneline.yaml:7: {expected}")
+    assert len(found) == (2 if "crn" in written else 1)
+
+
 def test_overrides_are_typed_and_checked_as_the_file_is():
     loaded = apply(parse(SMALL, Path("/p")), {"train.r": "16", "train.learning_rate": "1e-3"})
     assert (loaded.project.train.r, loaded.project.train.learning_rate) == (16, 1e-3)
@@ -179,9 +219,9 @@ def test_overrides_are_typed_and_checked_as_the_file_is():
     assert again.project.data.where == 'source == "a: b"'
     assert (again.project.train.r, again.project.gate) == (16, ("accuracy >= 0.9",))
     with pytest.raises(SpecError) as caught:
-        apply(loaded, {"train.rr": "1", "train.r": "x", "schedule": "daily"})
+        apply(loaded, {"train.rr": "1", "train.r": "x", "notify": "daily"})
     assert sorted(caught.value.details) == [
-        "-p schedule=daily: `schedule` belongs to a part that is not built yet",
+        "-p notify=daily: `notify` belongs to a part that is not built yet",
         "-p train.r=x: `train.r` must be a whole number, but is `x`",
         "-p train.rr=1: `train.rr` is not a key; nearest: `train.r`",
     ]

@@ -1,11 +1,18 @@
 """What no single key can tell: keys that need, exclude or explain each other. Pure; faults go where they were
 written."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
 from tuneline.errors import SpecError
+from tuneline.spec.cron import Cron, never, parse_cron, parse_zone
 from tuneline.spec.reading import Faults, Reading
 from tuneline.spec.sections import KEYS, METRICS, Project
 from tuneline.spec.template import fields_of
 from tuneline.spec.where import parse_where
+
+T = TypeVar("T")
 
 
 def check(project: Project, reading: Reading, faults: Faults) -> None:
@@ -21,6 +28,7 @@ def check(project: Project, reading: Reading, faults: Faults) -> None:
         _try(lambda: parse_where(project.data.where), "data.where", reading, faults)
     if project.train.max_steps == 0:
         faults.note(_line(reading, "train.max_steps"), "`train.max_steps` is 0; it must be -1 or at least 1")
+    _check_schedule(project, reading, faults)
     for at, rule in enumerate(project.gate, 1):
         if not rule.strip():
             faults.note(_line(reading, "gate"), f"rule {at} of `gate` is blank")
@@ -83,7 +91,7 @@ def _check_templates(project: Project, reading: Reading, faults: Faults) -> None
     for name, text in (("prompt", data.prompt), ("completion", data.completion)):
         path = f"data.{name}"
         if text:
-            fields: tuple[str, ...] | None = _try(lambda text=text: fields_of(text), path, reading, faults)
+            fields = _try(partial(fields_of, text), path, reading, faults)
             if fields == ():
                 faults.note(
                     _line(reading, path),
@@ -108,10 +116,28 @@ def _check_label(project: Project, reading: Reading, faults: Faults) -> None:
         faults.note(_line(reading, "data.label"), f"{what}, and `data.completion` has {len(fields)} fields")
 
 
-def _try(parse: object, path: str, reading: Reading, faults: Faults) -> tuple[str, ...] | None:
-    assert callable(parse)
+def _check_schedule(project: Project, reading: Reading, faults: Faults) -> None:
+    schedule = project.schedule
+    line = _line(reading, "schedule")
+    if "schedule" in reading.nodes and not {"schedule.cron", "schedule.every"} & set(reading.nodes):
+        faults.note(line, '`schedule` needs `cron` or `every`, e.g. `schedule: {cron: "0 6 * * *"}`')
+    if schedule.cron and schedule.every_s:
+        faults.note(line, "`schedule.cron` and `schedule.every` exclude each other")
+    if "schedule.timezone" in reading.values:
+        _try(lambda: parse_zone(schedule.timezone), "schedule.timezone", reading, faults)
+        if schedule.every_s:
+            faults.note(_line(reading, "schedule.timezone"), "`schedule.timezone` has no effect with `every`")
+    if "schedule.cron" in reading.values:
+        timing = _try(lambda: parse_cron(schedule.cron, crontab=True), "schedule.cron", reading, faults)
+        if isinstance(timing, Cron) and never(timing):
+            faults.note(
+                _line(reading, "schedule.cron"), "`schedule.cron` names a day that no month of it has"
+            )
+
+
+def _try(parse: Callable[[], T], path: str, reading: Reading, faults: Faults) -> T | None:
     try:
-        return parse()  # type: ignore[no-any-return]
+        return parse()
     except SpecError as error:
         what = (
             error.message

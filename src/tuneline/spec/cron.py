@@ -117,6 +117,14 @@ def parse_zone(name: str) -> ZoneInfo:
         ) from None
 
 
+def never(line: Cron) -> bool:
+    """Whether a line names a day of the month that none of its months has, so that it never comes."""
+    return not line.either and line.days[0] > max(_LONGEST[month - 1] for month in line.months)
+
+
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
 def _zone_in_front(text: str) -> tuple[str, str]:
     match = re.match(r"(?:CRON_)?TZ=(\S*)\s*", text)
     if match is None:

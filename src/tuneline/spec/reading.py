@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tuneline.spec.sections import ENTRY, KEYS, LATER, SECTIONS, Key
+from tuneline.spec.sections import ENTRY, KEYS, LATER, SECTIONS, SHORT, Key
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _INTEGER = re.compile(r"[-+]?\d[\d_]*")
@@ -78,15 +78,23 @@ def _section(
         elif path in SECTIONS:
             if isinstance(value, yaml.MappingNode):
                 _section(path, value, values, nodes, faults)
+            elif path in SHORT and isinstance(value, yaml.ScalarNode):
+                _key(SHORT[path], value, values, nodes, faults)
             else:
                 faults.note(value, f"`{path}` must be a mapping of keys, but is {_shown(value)}")
         elif path in KEYS:
-            nodes[path] = value
-            read_value = _value(KEYS[path], value, faults)
-            if read_value is not None:
-                values[path] = read_value
+            _key(path, value, values, nodes, faults)
         else:
             faults.note(key_node, _unknown(section, name))
+
+
+def _key(
+    path: str, node: yaml.Node, values: dict[str, Any], nodes: dict[str, yaml.Node], faults: Faults
+) -> None:
+    nodes[path] = node
+    value = _value(KEYS[path], node, faults)
+    if value is not None:
+        values[path] = value
 
 
 def _entries(node: yaml.MappingNode, faults: Faults) -> list[tuple[str, yaml.Node, yaml.Node]]:
@@ -200,7 +208,11 @@ def _duration(key: Key, node: yaml.Node, faults: Faults) -> float | None:
             node, f"`{key.path}` must be a time such as `90s`, `30m`, `2h` or `1d`, but is {_shown(node)}"
         )
         return None
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if (bound := _outside(key, seconds)) is not None:
+        faults.note(node, f"`{key.path}` is {node.value}; it must be {bound} seconds")
+        return None
+    return seconds
 
 
 def _texts(key: Key, node: yaml.Node, faults: Faults) -> Any:

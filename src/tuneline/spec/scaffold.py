@@ -55,4 +55,6 @@ deploy:
   endpoint: @NAME@              # its address: http://127.0.0.1:PORT/v1, shown by tuneline status
   # port: 8100                   # by default the first free one from 8100
   # keep: 30m                    # how long the previous release stays warm
+
+# schedule: {cron: "0 6 * * *", timezone: Europe/Berlin}    # then: tuneline schedule .
 """

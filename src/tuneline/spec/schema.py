@@ -4,7 +4,7 @@ else."""
 import json
 from typing import Any
 
-from tuneline.spec.sections import KEYS, REQUIRED, SECTIONS, Key
+from tuneline.spec.sections import KEYS, REQUIRED, SECTIONS, SHORT, Key
 
 
 def schema() -> dict[str, Any]:
@@ -34,6 +34,8 @@ def _object(section: str) -> dict[str, Any]:
             continue
         if path in SECTIONS:
             properties[name] = {"description": _first_line(path), **_object(path)}
+            if path in SHORT:
+                properties[name]["type"] = ["object", "string"]
             if any(key.default is REQUIRED and key.path.startswith(f"{path}.") for key in KEYS.values()):
                 required.append(name)
         else:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Final, Literal
 
+from tuneline.spec.cron import MAX_EVERY_S
+
 Kind = Literal["text", "integer", "number", "texts", "text_or_texts", "map", "maps", "free", "duration"]
 """What a value may be. `map`: text to text. `maps`: text to (text to text). `free`: any mapping that
 JSON has. `duration`: seconds, or `90s 30m 2h 1d`."""
@@ -201,6 +203,19 @@ class Deploy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """When the project runs by itself: `cron` or `every`. A plain text is `cron`."""
+
+    cron: str = _key(
+        "text",
+        "",
+        "A line of a crontab, with or without seconds in front, or `@daily`, `@hourly`, `@every 6h`.",
+    )
+    timezone: str = _key("text", "UTC", "The zone of `cron`, by its IANA name, e.g. `Europe/Berlin`.")
+    every_s: float = _key("duration", 0.0, "The time between two runs, e.g. `6h`.", low=60, high=MAX_EVERY_S)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """All that one project file says, with defaults filled in and paths made absolute."""
 
@@ -215,6 +230,7 @@ class Project:
     evaluate: Evaluate = field(default_factory=Evaluate)
     gate: tuple[str, ...] = _key("texts", (), "Rules a candidate must pass, e.g. `accuracy >= 0.80`.")
     deploy: Deploy = field(default_factory=Deploy)
+    schedule: Schedule = field(default_factory=Schedule)
     code: Mapping[str, str] = field(default_factory=dict)
     """The Python files of the project's folder, path to text, where an entry names one. No key."""
 
@@ -240,14 +256,18 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-SPELLED = {"keep_s": "keep"}
+SPELLED = {"keep_s": "keep", "every_s": "every"}
 """Fields that are written otherwise in the file."""
 
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate, "deploy": Deploy,
+    "schedule": Schedule,
 }  # fmt: skip
 
-LATER = ("release", "schedule", "notify", "on", "deploy.rollout")
+SHORT: Mapping[str, str] = {"schedule": "schedule.cron"}
+"""Sections that may be one plain text, and the key that it gives."""
+
+LATER = ("release", "notify", "on", "deploy.rollout")
 """Keys of parts that are not built yet."""
 
 
