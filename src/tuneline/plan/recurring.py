@@ -103,6 +103,15 @@ def trigger_of(body: Mapping[str, Any]) -> Trigger:
     return Trigger(timing, zone, None if start is None else floor(start), None if end is None else floor(end))
 
 
+def line_of(body: Mapping[str, Any]) -> str:
+    """The cron line of a trigger's JSON as robfig reads it: with its zone, and with seconds."""
+    line = str(body.get("cron", ""))
+    if body.get("crontab") and len(line.split()) == 5:
+        line = f"0 {line}"
+    zone = body.get("zone") or "UTC"
+    return line if zone == "UTC" or "TZ=" in line else f"CRON_TZ={zone} {line}"
+
+
 def zone_of(trigger: Trigger) -> str:
     """The zone that a trigger's wall-clock times are of."""
     return trigger.zone if isinstance(trigger.timing, Every) else trigger.timing.zone or trigger.zone

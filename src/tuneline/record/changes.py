@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 Wake = Callable[[], None]
 
+ENDED = "runs that ended"
+"""The topic of all runs that end."""
+
 
 class Changes:
     """Listeners by topic (a run's id, `endpoints`). Thread-safe.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, inspect, select, text
 
 from tuneline.errors import ConflictError
-from tuneline.record import schema_kfp, schema_v1
+from tuneline.record import schema_kfp, schema_recurring, schema_v1
 from tuneline.record.schema import migrations
 from tuneline.record.store import Store
 from tuneline.types import Clock
@@ -54,12 +54,18 @@ def m003_kfp(db: Connection) -> None:
     schema_kfp.fill(db)
 
 
+def m004_recurring(db: Connection) -> None:
+    """Recurring runs."""
+    for statement in schema_recurring.STATEMENTS:
+        db.execute(text(statement))
+
+
 def m006_apps(db: Connection) -> None:
     """Apps stand among models, told apart by their kind."""
     db.execute(text("ALTER TABLE models ADD COLUMN kind TEXT NOT NULL DEFAULT 'model'"))
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_first, m002_nested, m003_kfp, m006_apps)
+MIGRATIONS: tuple[Migration, ...] = (m001_first, m002_nested, m003_kfp, m004_recurring, m006_apps)
 
 
 def migrate(store: Store, clock: Clock) -> list[str]:

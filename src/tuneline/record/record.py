@@ -11,6 +11,7 @@ from tuneline.record.experiments import Experiments
 from tuneline.record.holders import Holders
 from tuneline.record.ledger import Ledger
 from tuneline.record.migrations import migrate
+from tuneline.record.recurring import Recurring
 from tuneline.record.releases import Releases
 from tuneline.record.run_lists import RunLists
 from tuneline.record.runs import Runs
@@ -38,6 +39,7 @@ class Record:
         self.artifacts = ArtifactLists(self._store)
         self.experiments = Experiments(self._store)
         self.uploads = Uploads(self._store)
+        self.recurring = Recurring(self._store, self.changes)
         self.releases = Releases(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
         self.apps = Apps(self._store, self.changes)

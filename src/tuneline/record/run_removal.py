@@ -12,6 +12,7 @@ from tuneline.record.schema import (
     executions,
     links,
     pipelines,
+    recurring_runs,
     releases,
     runs,
     series,
@@ -37,7 +38,9 @@ def remove(db: Connection, run: str) -> bool:
     db.execute(delete(artifacts).where(artifacts.c.run == run))
     db.execute(delete(runs).where(runs.c.id == run))
     unused = and_(
-        ~exists().where(runs.c.pipeline == digest), ~exists().where(uploaded_versions.c.spec == digest)
+        ~exists().where(runs.c.pipeline == digest),
+        ~exists().where(uploaded_versions.c.spec == digest),
+        ~exists().where(recurring_runs.c.spec == digest),
     )
     db.execute(delete(pipelines).where(pipelines.c.digest == digest, unused))
     return True

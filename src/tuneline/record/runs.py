@@ -17,17 +17,18 @@ from tuneline.plan.events import (
     Event,
     Lease,
     LeaseLost,
+    RunEnded,
     Stored,
     from_json,
     outputs_from_json,
     to_json,
 )
 from tuneline.record import experiments, history, lineage, run_counts, views
-from tuneline.record.changes import Changes
+from tuneline.record.changes import ENDED, Changes
 from tuneline.record.run_removal import DELETED
 from tuneline.record.schema import artifacts, events, executions, pipelines, runs, series, tasks
 from tuneline.record.specs import keep_spec
-from tuneline.record.store import Store
+from tuneline.record.store import Beside, Store
 from tuneline.types import RunId
 
 ACTIVE = ("PENDING", "RUNNING", "CANCELING")
@@ -72,8 +73,8 @@ class Runs:
         self._store = store
         self._changes = changes
 
-    def create(self, new: NewRun, at: float) -> None:
-        """Store a run and its tasks, all PENDING.
+    def create(self, new: NewRun, at: float, beside: Beside | None = None) -> None:
+        """Store a run and its tasks, all PENDING. beside: what else belongs into the transaction.
 
         Raises ConflictError if a run of the same project is active.
         """
@@ -117,6 +118,8 @@ class Runs:
             rows = [views.new_task(new.id, None, child, place) for place, child in enumerate(new.tasks)]
             if rows:
                 db.execute(insert(tasks), rows)
+            if beside is not None:
+                beside(db)
 
     def discard(self, run: RunId) -> None:
         """Forget a run of which nothing happened: it was refused before it began. One with events is kept."""
@@ -170,6 +173,8 @@ class Runs:
             last = row.last_seq + len(stored)
             db.execute(update(runs).where(runs.c.id == lease.run).values(last_seq=last))
         self._changes.notify(lease.run)
+        if any(isinstance(item.event, RunEnded) for item in stored):
+            self._changes.notify(ENDED)
         return stored
 
     def series(self, run: RunId, task: str, points: Sequence[Mapping[str, Any]]) -> None:

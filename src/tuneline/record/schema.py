@@ -217,6 +217,22 @@ tags = Table(  # of an uploaded pipeline or version
     Index("tags_by_value", "key", "value"),
 )  # fmt: skip
 
+recurring_runs = Table(
+    "recurring_runs", tables,
+    Column("id", Text, primary_key=True), _text("display_name"), _text("description"), _text("experiment"),
+    Column("enabled", Integer, nullable=False), _count("max_concurrency"),
+    Column("no_catchup", Integer, nullable=False), _json("trigger_body"),
+    _json("parameters"), Column("spec", Text, ForeignKey("pipelines.digest"), nullable=True),
+    _text("pipeline_id"), _text("pipeline_version_id"), _text("pipeline_root"), _text("service_account"),
+    _json("plugins_input"), _text("project"), _text("project_text"), _text("project_path"),
+    _text("project_digest"), _time("created_at", null=False), _time("updated_at", null=False),
+    _count("origin"), _count("mark"),  # the first mark; up to where every tick was dealt with
+    _count("made"), Column("last_tick", BigInteger, nullable=True), _json("error"),
+    Index("recurring_runs_by_creation", "created_at", "id"),
+    Index("recurring_runs_by_experiment", "experiment", "created_at", "id"),
+    Index("recurring_runs_by_project", "project"),
+)  # fmt: skip
+
 models = Table(
     "models", tables,
     Column("name", Text, primary_key=True), _time("created_at", null=False),

@@ -17,6 +17,9 @@ from tuneline.errors import InternalError, SettingError, TransientError, Tunelin
 from tuneline.record.postgres import Postgres
 from tuneline.record.sqlite import Sqlite
 
+Beside = Callable[[Connection], None]
+"""Writes what must be on record if and only if something else is, in its transaction."""
+
 _EXAMPLE = "Write TUNELINE_DATABASE_URL=postgresql://user@host:5432/database, or unset it."
 
 
