@@ -22,6 +22,8 @@ from tuneline.actions.logs import read_log
 from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
+from tuneline.actions.recurring import RecurringRuns
+from tuneline.actions.schedules import Schedules
 from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, NotFoundError, TunelineError
 from tuneline.execute.stores import Stores
@@ -62,6 +64,9 @@ class Platform:
         self.kfp = Kfp(record, runner, self._starter, server.home, lambda: self.server.user, clock)
         """Experiments, uploaded pipelines, and runs as Kubeflow Pipelines has them."""
         self.artifacts = Artifacts(record, Stores(Settings(server.home).copies))
+        self.recurring = RecurringRuns(record, self._starter, self.kfp.runs, server.home, clock)
+        self.schedules = Schedules(record, self.recurring, clock)
+        self.kfp.experiments.on_archive.append(self.recurring.stop_of)
 
     # Runs
 
@@ -162,9 +167,8 @@ class Platform:
 
     def events_now(self, id: str, after: int = 0) -> Json:
         """What `events` gives, without waiting."""
-        state = self.record.runs.get(RunId(id))[
-            "state"
-        ]  # first: an end after this line comes with its event later
+        # first: an end after this line comes with its event later
+        state = self.record.runs.get(RunId(id))["state"]
         stored = list(self.record.runs.events(RunId(id), after))
         return {
             "events": [views.event_view(item) for item in stored],
@@ -264,12 +268,8 @@ class Platform:
         moved."""
         faults = self.record.ledger.verify()
         seq, digest = self.record.ledger.head()
-        return {
-            "ok": not faults,
-            "entries": seq,
-            "head": digest,
-            "faults": [vars(fault) for fault in faults],
-        }
+        said = [vars(fault) for fault in faults]
+        return {"ok": not faults, "entries": seq, "head": digest, "faults": said}
 
     def healthz(self) -> Json:
         """Who this is, in our words and in KFP's; touches nothing that could be slow."""

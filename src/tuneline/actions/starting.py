@@ -1,6 +1,7 @@
 """How a run begins or goes on, whoever asks: checked, stored, handed to the runner; forgotten if refused."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from tuneline.plan.schedule import RunState, children_of
 from tuneline.plan.secrets import split
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
+from tuneline.record.store import Beside
 from tuneline.types import Clock, RunId
 
 LOG = logging.getLogger("tuneline.actions")
@@ -31,9 +33,10 @@ class Starter:
         self._home = home
         self._clock = clock
 
-    def start(self, new: NewRun) -> None:
+    def start(self, new: NewRun, beside: Beside | None = None) -> None:
         """Put a run on record and give it to the runner. Secrets among its parameters go to a file.
 
+        beside: what else belongs into the transaction that stores it.
         Raises: SpecError, with every fault; ConflictError if a run of the same project is active.
         """
         pipeline = readable(new.ir)
@@ -44,9 +47,16 @@ class Starter:
         for warning in warnings:
             LOG.warning("run %s: %s", new.id, warning)
         new = replace(new, parameters=masked, tasks=tasks, warnings=warnings)
-        self._record.runs.create(new, self._clock())
+        folder = self._home / "runs" / new.id
+        known = folder.exists()
         try:
-            write_secrets(self._home / "runs" / new.id, secrets)
+            write_secrets(folder, secrets)  # before it is on record: a server that adopts it needs them
+            self._record.runs.create(new, self._clock(), beside)
+        except (TunelineError, OSError):
+            if not known:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        try:
             self._runner.start(self.submitted(new.id), self._record.runs.lease(new.id))
         except (TunelineError, OSError):
             self._record.runs.discard(new.id)  # nothing of it ran

@@ -12,6 +12,7 @@ from tuneline.actions import Platform
 from tuneline.actions.proposing import Offer
 from tuneline.record.runs import ACTIVE
 from tuneline.web.json import JsonRoute
+from tuneline.web.schedules import schedule_routes
 
 Json = dict[str, Any]
 
@@ -78,6 +79,7 @@ def api_router(platform: Platform) -> APIRouter:
     _run_routes(router, platform)
     _release_routes(router, platform)
     _endpoint_routes(router, platform)
+    schedule_routes(router, platform)
     return router
 
 

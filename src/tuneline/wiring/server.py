@@ -26,6 +26,7 @@ from tuneline.actions.ports import Server
 from tuneline.client.server import ERROR_FILE, FILE
 from tuneline.control.boards import Boards
 from tuneline.control.endpoints import Controller
+from tuneline.control.recurring import RecurringLoop
 from tuneline.errors import ResourceError, TunelineError
 from tuneline.execute.runner import Runner
 from tuneline.settings import Settings
@@ -90,6 +91,9 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
         LOG.info("going on with run %s", run)
     controller = Controller(record.endpoints, settings.endpoints, drain_s=settings.drain_s)
     controller.start()
+    recurring = RecurringLoop(record.recurring, platform.recurring)
+    recurring.start()
+    stack.callback(recurring.stop)
     stack.callback(lambda: controller.stop(all=http.all))
     stack.callback(lambda: boards.stop_all() if http.all else None)
     body = {

@@ -48,5 +48,7 @@ class Experiments:
         self._record.unarchive(id)
 
     def delete(self, id: str) -> None:
-        """Its runs are kept. Raises: NotFoundError; ConflictError for the default one."""
+        """Its runs are kept, its schedules stop. Raises: NotFoundError; ConflictError for the default one."""
         self._record.delete(id)
+        for stop in self.on_archive:
+            stop(id)

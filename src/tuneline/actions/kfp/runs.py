@@ -23,6 +23,7 @@ from tuneline.execute.submitted import read_secrets
 from tuneline.plan.listing import Listing
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
+from tuneline.record.store import Beside
 from tuneline.types import Clock, RunId
 
 LOG = logging.getLogger("tuneline.actions")
@@ -81,9 +82,13 @@ class KfpRuns:
         self._hidden: set[str] = set()
         """Deleted runs that may not have ended yet."""
 
-    def create(self, asked: RunRequest) -> Row:
-        """Start a run; its row, PENDING. Raises: UserError, SpecError, NotFoundError, storing nothing."""
-        return self._start(asked, self.source(asked.spec, asked.pipeline_id, asked.pipeline_version_id))
+    def create(self, asked: RunRequest, beside: Beside | None = None) -> Row:
+        """Start a run; its row, PENDING. beside: what else belongs into the transaction that stores it.
+
+        Raises: UserError, SpecError, NotFoundError; nothing is stored then.
+        """
+        source = self.source(asked.spec, asked.pipeline_id, asked.pipeline_version_id)
+        return self._start(asked, source, beside)
 
     def clone(self, run: str, display_name: str = "", parameters: Mapping[str, Any] | None = None) -> Row:
         """A new run like another, which may still be under way; with `parameters` in place of its own.
@@ -109,7 +114,7 @@ class KfpRuns:
         document = self._record.runs.ir(RunId(run))
         return self._start(request, Source(document, row["pipeline_id"], row["pipeline_version_id"]))
 
-    def _start(self, asked: RunRequest, source: Source) -> Row:
+    def _start(self, asked: RunRequest, source: Source, beside: Beside | None = None) -> Row:
         checked_name("Run", asked.display_name, MAX_NAME)
         if asked.experiment_id:
             self._record.experiments.get(asked.experiment_id)
@@ -132,7 +137,8 @@ class KfpRuns:
                 scheduled_at=asked.scheduled_at,
                 recurring_run=asked.recurring_run,
                 plugins_input=asked.plugins_input,
-            )
+            ),
+            beside,
         )
         row = dict(self._record.run_lists.get(run))
         began = {"state": "PENDING", "finished_at": None, "error": None, "history": row["history"][:1]}

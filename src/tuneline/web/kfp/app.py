@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from tuneline.actions import Platform
 from tuneline.errors import UserError
-from tuneline.web.kfp import artifacts, errors, experiments, pipelines, runs, tasks, uploads
+from tuneline.web.kfp import artifacts, errors, experiments, pipelines, recurring, runs, tasks, uploads
 from tuneline.web.kfp.call import Answer, Call, route
 
 UNBUILT = {
@@ -33,6 +33,7 @@ def create_kfp_app(platform: Platform) -> Starlette:
         *pipelines.ROUTES,
         *artifacts.ROUTES,
         *tasks.ROUTES,
+        *recurring.ROUTES,
     ]
     app = Starlette(routes=[*routes, *map(_next_version, routes)], exception_handlers={HTTPException: _http})
     app.state.platform = platform
