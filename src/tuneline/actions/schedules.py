@@ -14,11 +14,10 @@ from tuneline.actions.pipelines import project_name, readable
 from tuneline.actions.recurring import RecurringRuns
 from tuneline.actions.views import moment
 from tuneline.errors import ConflictError, NotFoundError, SpecError
-from tuneline.plan.recurrence import ticks
+from tuneline.plan.recurrence import due, ticks
 from tuneline.plan.recurring import trigger_of, zone_of
 from tuneline.record.record import Record
 from tuneline.record.recurring import NewRecurring
-from tuneline.spec.cron import Every
 from tuneline.types import Clock
 
 Json = dict[str, Any]
@@ -124,38 +123,46 @@ class Schedules:
         )
 
     def _view(self, row: Row) -> Json:
-        body = row["trigger_body"]
-        try:
-            trigger = trigger_of(body)
-        except SpecError as error:  # written by hand, or the zone is no more
-            trigger, problem = None, error.to_json()
-        else:
-            problem = row["error"]
-        upcoming = []
-        if trigger is not None and row["enabled"]:
-            upcoming = list(islice(ticks(trigger, row["mark"], row["origin"]), UPCOMING))
         last = self._record.recurring.last_run(row["id"])
-        every = trigger.timing.seconds if trigger and isinstance(trigger.timing, Every) else None
         return {
             "id": row["id"],
             "name": row["display_name"],
             "project": row["project"],
-            "cron": body.get("cron"),
-            "every_s": every,
-            "zone": zone_of(trigger) if trigger else "UTC",
-            "start": moment(body.get("start")),
-            "end": moment(body.get("end")),
             "enabled": bool(row["enabled"]),
             "max_concurrency": row["max_concurrency"],
             "catch_up": not row["no_catchup"],
-            "next": moment(upcoming[0]) if upcoming else None,
-            "upcoming": [moment(tick) for tick in upcoming],
             "last_tick": moment(row["last_tick"]),
             "last_run": None if last is None else {"id": last["id"], "state": last["state"]},
             "runs_made": row["made"],
-            "error": problem,
+            "error": row["error"],
             "created_at": moment(row["created_at"]),
             "updated_at": moment(row["updated_at"]),
             "project_path": row["project_path"],
             "project_digest": row["project_digest"],
+            **self._when(row),
         }
+
+    def _when(self, row: Row) -> Json:
+        """What of a schedule is time: as written, and as it comes."""
+        body = row["trigger_body"]
+        written = {"cron": body.get("cron"), "every_s": body.get("every_s")}
+        bounds = {"start": moment(body.get("start")), "end": moment(body.get("end"))}
+        try:
+            trigger = trigger_of(body)
+        except SpecError as error:  # its zone is no more, or it was written by hand
+            times: Json = {"zone": "UTC", "next": None, "upcoming": [], "waiting": None}
+            return {**written, **bounds, **times, "error": error.to_json()}
+        upcoming: list[int] = []
+        waiting = None
+        if row["enabled"]:
+            now = self._clock()
+            waiting = due(trigger, row["mark"], now, row["origin"], catch_up=not row["no_catchup"])
+            after = max(row["mark"], int(now))
+            upcoming = list(islice(ticks(trigger, after, row["origin"]), UPCOMING))
+        times = {
+            "zone": zone_of(trigger),
+            "next": moment(upcoming[0]) if upcoming else None,
+            "upcoming": [moment(tick) for tick in upcoming],
+            "waiting": moment(waiting),
+        }
+        return {**written, **bounds, **times}

@@ -51,7 +51,13 @@ def load_project(path: Path, params: tuple[str, ...]) -> "Loaded":
 
 
 def submit(client: "Client", loaded: "Loaded") -> dict[str, Any]:
-    """Start a run of a project; the run. Its parameters are the fields that `-p` changed."""
+    """Start a run of a project; the run."""
+    return client.submit(*compiled(loaded))
+
+
+def compiled(loaded: "Loaded") -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What the server needs of a project: its IR, its parameters (the fields that `-p` changed), where it is
+    from."""
     from tuneline.plan.compile import compile_project, input_name  # noqa: PLC0415 - see the module
     from tuneline.types import digest_bytes  # noqa: PLC0415
 
@@ -66,7 +72,7 @@ def submit(client: "Client", loaded: "Loaded") -> dict[str, Any]:
         "path": str(loaded.folder / loaded.file),
         "digest": digest_bytes(loaded.text.encode()),
     }
-    return client.submit(spec, changed, about)
+    return spec, changed, about
 
 
 def parsed_overrides(params: tuple[str, ...]) -> dict[str, str]:

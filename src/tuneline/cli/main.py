@@ -67,6 +67,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "check": ("project", "check", "Name every fault of a project, and what its gate can decide."),
     "data": ("project", "data", "Look at the rows as the model will see them."),
     "run": ("run", "run", "Run a project: data in, a proven release out and serving."),
+    "schedule": ("schedules", "schedule", "Let a project run by itself, as its `schedule:` says."),
+    "schedules": ("schedules", "schedules", "List, show, pause, resume, remove schedules, and run one now."),
     "runs": ("runs", "runs", "List, show, follow, retry and cancel runs."),
     "tensorboard": ("board", "tensorboard", "Open TensorBoard over a run's logs."),
     "releases": ("releases", "releases", "List and show the releases of a model."),

@@ -97,6 +97,42 @@ class Client:
         """`{"url", "logs", "skipped"}`: TensorBoard over a run's logs, started if it does not run."""
         return self._object("POST", f"/api/v1/runs/{_part(id)}/tensorboard", timeout_s=90.0)
 
+    def set_schedule(
+        self,
+        schedule: Mapping[str, Any],
+        spec: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        project: Mapping[str, Any],
+    ) -> Body:
+        """Let a project run by itself; the schedule, with `change`: created, updated or unchanged.
+        schedule: `{"cron", "zone"}` or `{"every_s"}`; the rest as for `submit`."""
+        body = {"schedule": schedule, "pipeline_spec": spec, "parameters": parameters, "project": project}
+        return self._object("POST", "/api/v1/schedules", body)
+
+    def schedules(self) -> list[Body]:
+        """All schedules, by name."""
+        return self._list("/api/v1/schedules")
+
+    def schedule(self, name: str) -> Body:
+        """One schedule, by name or id, with its next times (`upcoming`)."""
+        return self._object("GET", f"/api/v1/schedules/{_part(name)}")
+
+    def pause_schedule(self, name: str) -> Body:
+        """Start nothing more of it; the schedule."""
+        return self._object("POST", f"/api/v1/schedules/{_part(name)}:pause")
+
+    def resume_schedule(self, name: str) -> Body:
+        """Let it run again, from now on; the schedule."""
+        return self._object("POST", f"/api/v1/schedules/{_part(name)}:resume")
+
+    def remove_schedule(self, name: str) -> Body:
+        """Forget it; the schedule that it was."""
+        return self._object("DELETE", f"/api/v1/schedules/{_part(name)}")
+
+    def run_schedule(self, name: str) -> Body:
+        """Start a run of it now; the run. Raises ConflictError if its project has one under way."""
+        return self._object("POST", f"/api/v1/schedules/{_part(name)}:run")
+
     def models(self) -> list[str]:
         """Names of all models."""
         return list(self._json("GET", "/api/v1/models"))
