@@ -16,8 +16,8 @@ import traceback
 import kfp
 import kfp_server_api
 from click.testing import CliRunner
-from kfp import compiler, dsl
 from flows_recurring import recurring_by_cron, recurring_refused, recurring_until_it_ran  # noqa: F401
+from kfp import compiler, dsl
 from kfp.cli import cli
 from kfp.kubeflow_client import PipelinesClient
 from kfp.kubeflow_client.backends.kubernetes import KubernetesBackendConfig

@@ -4,9 +4,8 @@ import os
 import tempfile
 import time
 
-import kfp_server_api
-
 import kfp
+import kfp_server_api
 from kfp import compiler, dsl
 
 
