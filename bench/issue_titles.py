@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("TUNELINE_BENCH_ISSUES", ""))
     parser.add_argument("--base", default="gemma-3-270m")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--epochs", type=float, default=2.0)
+    parser.add_argument("--epochs", type=float, default=1.0)
     options = parser.parse_args()
     if not options.data:
         print("No issues: give --data FILE.csv.gz, or set TUNELINE_BENCH_ISSUES.")

@@ -142,6 +142,7 @@ def release(
     rules: list,
     runtime: str,
     max_length: int,
+    max_new_tokens: int,
     base: dsl.Input[dsl.Model],
     adapter: dsl.Input[dsl.Model],
     test: dsl.Input[dsl.Dataset],
@@ -153,9 +154,11 @@ def release(
     live_base: str,
 ):
     """Measure, judge, prove and propose what was trained."""
-    scored = step("score")(task="generate", max_length=max_length, base=base, adapter=adapter, test=test)
+    measured = {"task": "generate", "max_new_tokens": max_new_tokens, "max_length": max_length}
+    scored = step("score")(base=base, adapter=adapter, test=test, **measured)
     evaluated = step("evaluate")(
         metrics=["exact_match", "rouge_l", "chrf"],
+        max_new_tokens=max_new_tokens,
         live_digest=live_digest,
         live_base=live_base,
         base=base,
@@ -173,7 +176,7 @@ def release(
         report=evaluated.outputs["report"],
     )
     verified = step("verify")(
-        runtime=runtime, max_length=max_length, base=base, adapter=adapter, test=test, report=report
+        runtime=runtime, base=base, adapter=adapter, test=test, report=report, **measured
     )
     packaged = step("package")(
         model=model,
@@ -208,6 +211,7 @@ def issue_titles(
     held_out: float = 0.25,
     limit: int = 0,
     max_length: int = 256,
+    max_new_tokens: int = 32,
     learning_rate: float = 5e-4,
     num_train_epochs: float = 1.0,
     batch_size: int = 16,
@@ -247,6 +251,7 @@ def issue_titles(
         rules=rules,
         runtime=runtime,
         max_length=max_length,
+        max_new_tokens=max_new_tokens,
         base=base.outputs["base"],
         adapter=trained.outputs["adapter"],
         test=prepared.outputs["test"],

@@ -8,6 +8,7 @@ import http.server
 import json
 import subprocess
 import threading
+from pathlib import Path
 
 import httpx
 import pytest
@@ -62,53 +63,72 @@ def compiled(kfp_python, components, tmp_path):
 
 
 @pytest.fixture
-def run(world, compiled, tmp_path):
-    """Runs the pipeline to its end with these parameters; its tasks by path."""
+def start(world, compiled, tmp_path):
+    """Starts the pipeline, small; the id of the run."""
     spec, platform = compiled
     tiny_gguf(tmp_path / "tiny.gguf", "gemma3")
     small = {
         "base_model": str(tmp_path / "tiny.gguf"),
         "words": 20,
-        "held_out": 0.3,
+        "held_out": 0.25,
         "limit": 32,
+        "max_new_tokens": 8,
         "learning_rate": 0.01,
         "rules": ["rouge_l >= 0"],
     }
 
-    def call(**parameters):
-        with world.server() as client:
-            pipeline = {"pipeline_spec": spec, "platform_spec": platform}
-            id = client.submit(pipeline, small | parameters, {"name": "issue-titles"})["id"]
-            ended = lambda: client.run(id)["state"] not in ("PENDING", "RUNNING")  # noqa: E731
-            wait_for(ended, timeout_s=150, every_s=0.2, said=world.logs)
-            found, told = client.run(id), client.series(id, "live")["points"]
-        tasks = {task["name"]: task for task in found["tasks"]}
-        failed = {name: task["error"] for name, task in tasks.items() if task["error"]}
-        assert found["state"] == "SUCCEEDED", failed
-        return tasks, " ".join(point.get("message", "") for point in told)
+    def call(client):
+        pipeline = {"pipeline_spec": spec, "platform_spec": platform}
+        return client.submit(pipeline, small, {"name": "issue-titles"})["id"]
 
     return call
 
 
-def test_issues_become_a_model_and_a_page_and_the_next_run_trains_on(world, run):
-    first, told = run()
-    assert first["launch-app/app"]["outputs"]["parameters"]["release"] == "issue-titles-app@1.0.0"
+def tasks_of(client, run, ended, said):
+    """The tasks of a run by path, once `ended` (of them and the run's state) is true."""
+
+    def look():
+        found = client.run(run)
+        tasks = {task["name"]: task for task in found["tasks"]}
+        failed = {name: task["error"] for name, task in tasks.items() if task["error"]}
+        assert not failed, f"{failed}\n{said()}"
+        return tasks if ended(tasks, found["state"]) else None
+
+    return wait_for(look, timeout_s=200, every_s=0.2, said=said)
+
+
+def told(client, run, task):
+    """All that a task said."""
+    return " ".join(point.get("message", "") for point in client.series(run, task)["points"])
+
+
+def test_issues_become_a_model_and_a_page_and_the_next_run_trains_on(world, start):
     with world.server() as client:
-        assert client.endpoint("issue-titles")["desired"] == "issue-titles@1.0.0"
-        wait_for(lambda: client.endpoint("issue-titles")["live"], said=world.logs)
+        run = start(client)
+        tasks = tasks_of(client, run, lambda _, state: state == "SUCCEEDED", world.logs)
+        assert "training starts from the base" in told(client, run, "live")
+        assert tasks["condition-1/app"]["outputs"]["parameters"]["release"] == "issue-titles-app@1.0.0"
+        wishes = " ".join(tasks["train/tune"]["notes"])
+        assert "nvidia.com/gpu" in wishes
+        assert "preemptible" in wishes
+        wait_for(lambda: client.endpoint("issue-titles")["live"] == "issue-titles@1.0.0", said=world.logs)
         page = client.endpoint("issue-titles-app")
-    assert (page["live"], page["runtime"]) == ("issue-titles-app@1.0.0", "app")
-    with httpx.Client(base_url=page["url"], trust_env=False, timeout=30) as browser:
+        assert (page["live"], page["runtime"]) == ("issue-titles-app@1.0.0", "app")
+        look_at(page["url"])
+
+        run = start(client)
+        tasks = tasks_of(client, run, lambda now, _: now["train/tune"]["state"] == "SUCCEEDED", world.logs)
+        assert "Training goes on from issue-titles@1.0.0." in told(client, run, "live")
+        (adapter,) = tasks["train/tune"]["outputs"]["artifacts"]["adapter"]
+        facts = json.loads((Path(adapter["uri"]) / "tuneline.json").read_text())
+        assert facts["init"].startswith("sha256:")
+        client.cancel(run)
+
+
+def look_at(url):
+    """What somebody does on the page."""
+    with httpx.Client(base_url=url, trust_env=False, timeout=30) as browser:
         assert "Generate title" in browser.get("/").text
         issue = browser.get("/random_github_issue").json()
         answer = browser.post("/summary", json={"issue_text": issue["body"]})
         assert (answer.status_code, answer.json()["body"]) == (200, issue["body"])
-    assert "training starts from the base" in told
-    said = json.dumps(first["train/tune"]["notes"])
-    assert "nvidia.com/gpu" in said
-    assert "preemptible" in said
-
-    second, told = run(launch_app="false")
-    assert "Training goes on from issue-titles@1.0.0." in told
-    assert second["launch-app"]["state"] == "SKIPPED"
-    assert second["train/tune"]["state"] == "SUCCEEDED"

@@ -24,6 +24,8 @@ TYPES: Mapping[str, str] = {
 }
 """Types of parameters in the IR -> in a component's YAML."""
 OWN_DEFAULTS: Mapping[tuple[str, str], Any] = {
+    ("base", "base_model"): REQUIRED,
+    ("fetch", "base_model"): "",
     ("base", "base_digest"): "",
     ("evaluate", "live_digest"): "",
     ("evaluate", "live_base"): "",
@@ -39,7 +41,7 @@ OWN_DEFAULTS: Mapping[tuple[str, str], Any] = {
     ("app", "keep_s"): 1800.0,
     ("app", "wait_s"): 150.0,
 }
-"""Of parameters that are no key of the project file: (step, parameter) -> what it is if it is not given."""
+"""What a parameter is if it is not given, where the project file does not say it: by step and parameter."""
 STEPS: Mapping[str, Component] = {step.name: step for step in (*LINE, APP)}
 
 
