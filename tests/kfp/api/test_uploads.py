@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests.execute.doubles import pipeline
 
-from tuneline.actions.kfp import fetching
+from tuneline.actions.kfp import documents, fetching
 
 SPEC = yaml.safe_dump(pipeline({"a": {}}, "uploaded")).encode()
 
@@ -98,14 +98,17 @@ def test_a_file_that_is_no_pipeline_is_refused_with_its_reason(http):
 
 def test_keys_that_only_yaml_has_become_texts(http):
     odd = SPEC + b"\nsdkVersion: x\ndefaultPipelineRoot: ''\n"
-    keys = odd.replace(b"components:\n", b"components:\n  1: {}\n  true: {}\n")
+    keys = odd.replace(b"components:\n", b"components:\n  2: {}\n  true: {}\n")
     id = upload(http, keys, name="odd").json()["pipeline_id"]
     (version,) = http.get(f"/pipelines/{id}/versions").json()["pipeline_versions"]
-    assert {"1", "true", "comp-a"} == set(version["pipeline_spec"]["components"])
+    assert {"2", "true", "comp-a"} == set(version["pipeline_spec"]["components"])
 
 
-def test_what_grows_when_it_is_unpacked_is_refused(http):
-    zeros = bytes(33 << 20)
+def test_what_grows_when_it_is_unpacked_is_refused(http, monkeypatch):
+    refused(upload(http, bytes(33 << 20), name="x"), "too large", 413)
+    monkeypatch.setattr(documents, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(documents, "MAX_NODES", 100_000)
+    zeros = bytes(3 << 19)
     refused(upload(http, BOMB.encode(), name="x"), "more than", 413)
     refused(upload(http, zipped(pipeline__yaml=zeros), "p.zip", name="x"), "too large", 413)
     refused(upload(http, packed(pipeline__yaml=zeros), "p.tgz", name="x"), "too large", 413)
