@@ -21,6 +21,8 @@ from tests.e2e.world import World
 ROOT = Path(__file__).parents[2]
 SDK = Path(os.environ.get("TUNELINE_TEST_KFP_PYTHON") or ROOT / ".venv-kfp" / "bin" / "python")
 """The interpreter with kfp 2.17.0 and kfp-kubernetes; `make` builds it."""
+TASKS = ROOT / ".venv-task"
+"""The environment that Python components run in; `make` builds it."""
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 
 
@@ -62,7 +64,8 @@ class Server:
     """`tuneline up` in a home of its own, over HTTP."""
 
     def __init__(self, home: Path, **env: str) -> None:
-        self.world = World(home, TUNELINE_IMAGES="host", **env)
+        given = {"TUNELINE_IMAGES": "host", "TUNELINE_TASK_ENV": str(TASKS), "TUNELINE_OFFLINE": "0"}
+        self.world = World(home, **{**given, **env})
         self._http = self._started()
 
     def _started(self) -> httpx.Client:
