@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tuneline.plan import harness
+from tuneline.plan.own_code import harness_text
 
 ROWS = [{"x": at, "y": "ab"[at % 2]} for at in range(10)]
 TRAIN = """
@@ -46,9 +47,7 @@ def rows_in(folder: Path) -> Path:
 def call(tmp_path: Path, program: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
     """`reporting(program, *arguments)` in a child, as a component does."""
     given = json.dumps({"outputs": {"outputFile": str(tmp_path / "output.json")}})
-    code = (
-        f"{Path(harness.__file__).read_text()}\nprint(json.dumps(reporting({program}, *{list(arguments)!r})))"
-    )
+    code = f"{harness_text()}\nprint(json.dumps(reporting({program}, *{list(arguments)!r})))"
     command = [sys.executable, "-I", "-c", code, "--executor_input", given]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 

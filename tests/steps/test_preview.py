@@ -1,5 +1,7 @@
 """Rows as the model will see them, before anything is trained."""
 
+import json
+
 import pytest
 from tests.steps.rows import reviews, write_csv
 from tests.tiny import tiny_base
@@ -39,3 +41,21 @@ def test_tokens_lengths_and_dropped_rows_are_shown(tmp_path, monkeypatch):
     assert found.dropped[0].fields["text"] == "strange"
     assert preview(loaded, 3) == found
     assert not list((tmp_path / "home").glob("preview-*"))
+
+
+def test_rows_for_own_code_are_shown_as_it_gets_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNELINE_HOME", str(tmp_path / "home"))
+    rows = [{"n": str(at), "y": "ab"[at % 2]} for at in range(30)] + [{"n": "many", "y": "a"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "train.py").write_text("def main(rows, model_dir, params): ...")
+    text = (
+        "name: own\ndata: {source: rows.jsonl, label: y, types: {n: integer}, split: {test: 0.3}}\n"
+        "train: {entry: 'train.py:main'}\n"
+    )
+    (tmp_path / "tuneline.yaml").write_text(text)
+    found = preview(load(tmp_path), 3)
+    assert [row.side for row in found.rows] == ["train"] * 3 + ["test"]
+    first = found.rows[0]
+    assert json.loads(first.text) == {"n": first.number - 1, "y": first.label}
+    assert [(row.number, row.reason, row.fields["n"]) for row in found.dropped] == [(31, "type", "many")]
+    assert found.report["train"] + found.report["test"] == 30

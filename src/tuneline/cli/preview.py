@@ -61,6 +61,10 @@ def _row(row: View) -> Iterator[str]:
     learned = sum(token["trained"] for token in row["tokens"])
     side = "trained on" if row["side"] == "train" else "held out"
     label = f", label {row['label']}" if row["label"] is not None else ""
+    if not row["tokens"]:  # code of the project's own reads it
+        yield f"row {row['number']}, {side}{label}"
+        yield f"  {visible(row['text'])}"
+        return
     yield f"row {row['number']}, {side}{label}: {row['length']} tokens, {learned} of them learned"
     for word, part in _parts(row["tokens"]):
         yield f"  {word:8} {part}"

@@ -9,6 +9,7 @@ import ast
 import base64
 import json
 import posixpath
+import re
 import shlex
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -157,9 +158,8 @@ def _source(files: Mapping[str, str], entries: Sequence[str], about: Mapping[str
     """The text of a component. Raises: SpecError if it is too large."""
     size = sum(len(text.encode()) for text in files.values())
     embedded = dict(files) if size <= MOST_PLAIN else _packed(files)
-    harness = resources("tuneline.plan").joinpath("harness.py").read_text(encoding="utf-8")
     source = (
-        f"from kfp import dsl\n\n{harness}\n\nFILES = {embedded!r}\nENTRIES = {list(entries)!r}\n"
+        f"from kfp import dsl\n\n{harness_text()}\n\nFILES = {embedded!r}\nENTRIES = {list(entries)!r}\n"
         f"ABOUT = {dict(about)!r}\n{function}"
     )
     if len(source.encode()) > MOST:
@@ -170,6 +170,17 @@ def _source(files: Mapping[str, str], entries: Sequence[str], about: Mapping[str
             hint=f"The largest is {largest}. Move data out of the code, or publish what is a library.",
         )
     return source
+
+
+def harness_text() -> str:
+    """The text of the harness: two of our modules, in one."""
+    texts = [
+        resources("tuneline.plan").joinpath(name).read_text(encoding="utf-8")
+        for name in ("harness.py", "harness_task.py")
+    ]
+    return "\n".join(
+        re.sub(r"^from tuneline\.[\w.]+ import \([^)]*\)\n", "", text, flags=re.M) for text in texts
+    )
 
 
 def _packed(files: Mapping[str, str]) -> str:

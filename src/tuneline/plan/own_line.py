@@ -44,7 +44,7 @@ def own_line(project: Values) -> Sequence[Component]:
     return (
         replace(LIVE, params=LIVE.params[:2], outputs=LIVE.outputs[:1]),
         replace(FETCH, params=FETCH.params[:2], returns=()),
-        _PREPARE,
+        PREPARE,
         replace(_TRAIN, container=own_code.train_container(files, entries[0], requirements)),
         _HOLD_OUT,
         replace(_SCORE, container=score),
@@ -61,7 +61,7 @@ def _p(name: str, type: str, path: str) -> Param:
     return Param(name, type, field=path)
 
 
-_PREPARE = Component(
+PREPARE = Component(
     "prepare",
     program="prepare_rows",
     params=(

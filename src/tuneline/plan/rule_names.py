@@ -39,3 +39,17 @@ def nearest(word: str, known: Collection[str]) -> str:
     """`; nearest: \\`accuracy\\``, or nothing if no known word is near."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; nearest: `{found[0]}`" if found else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """What CEL found wrong, in a few words."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("|")]
+    first = " ".join(lines[:1]) or type(error).__name__
+    if isinstance(error, ValueError) and "Syntax error: " in first:
+        return f"it is no valid CEL: {first.split('Syntax error: ', 1)[1]}"
+    if isinstance(error, KeyError):
+        return f"there is no {first}"
+    if isinstance(error, TypeError):
+        said = first.split(". ")[0].rstrip(".")
+        return f"{said}; CEL mixes no whole and decimal numbers: write 2.0 or double(rows)"
+    return first

@@ -23,6 +23,7 @@ from tuneline.plan.rule_names import (
     TESTS,
     UNBOUNDED,
     nearest,
+    reason_of,
 )
 from tuneline.plan.rule_tokens import Token, kind_at, text_at, tokens_of
 
@@ -127,7 +128,7 @@ def evaluate(rule: Rule, context: Mapping[str, Any]) -> bool:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        raise SpecError(_reason(error)) from error
+        raise SpecError(reason_of(error)) from error
     if not isinstance(answer, bool):
         raise SpecError(f"it gives {answer!r}, which is neither true nor false")
     return answer
@@ -287,19 +288,6 @@ def _sample(rule: Rule, who: tuple[str, ...]) -> dict[str, Any]:
             whole = path[0] == "confusion_matrix" or path[2] == "rows"
             tables[path[0]].setdefault(path[1], {})[path[2]] = 100 if whole else 0.5
     return {"slices": found, **tables}
-
-
-def _reason(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("|")]
-    first = " ".join(lines[:1]) or type(error).__name__
-    if isinstance(error, ValueError) and "Syntax error: " in first:
-        return f"it is no valid CEL: {first.split('Syntax error: ', 1)[1]}"
-    if isinstance(error, KeyError):
-        return f"there is no {first}"
-    if isinstance(error, TypeError):
-        said = first.split(". ")[0].rstrip(".")
-        return f"{said}; CEL mixes no whole and decimal numbers: write 2.0 or double(rows)"
-    return first
 
 
 def _string(token: Token) -> str:

@@ -90,6 +90,23 @@ class Rows:
     survey: Survey
     choice: Choice
 
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report's numbers; labels are added when the rows are written."""
+        sides = {
+            name: int((self.choice.side == side).sum()) for name, side in (("train", TRAIN), ("test", TEST))
+        }
+        return {
+            "read": len(self.survey),
+            "kept": sum(sides.values()),
+            **sides,
+            "dropped": self.choice.counts(),
+            "examples": self.choice.examples(),
+            "tokens": {"train": {}, "test": {}},
+            "data_digest": rows_digest(self.survey, self.choice),
+            "template_hash": "",
+        }
+
 
 def run(step: Step) -> None:
     """Read `data`; write `train`, `test` and `report`."""
@@ -141,22 +158,12 @@ def write(rows: Rows, train: Path, test: Path) -> dict[str, Any]:
             _write_side(rows, chosen, folder)
         labels[name] = _labels(rows.recipe, folder / "rows.parquet", name)
     known = sorted(set(labels["training"]) | set(labels["held-out"]))
-    sides = {name: int((rows.choice.side == side).sum()) for name, side in (("train", TRAIN), ("test", TEST))}
+    report = rows.report
     about = {"labels": known, "columns": columns, "label": rows.recipe.label, "task": rows.recipe.task}
     for folder, name in ((train, "train"), (test, "test")):
-        body = {"rows": sides[name], **about, "proof": proof_rows(folder) if name == "test" else []}
+        body = {"rows": report[name], **about, "proof": proof_rows(folder) if name == "test" else []}
         _write_json(folder / "info.json", body)
-    return {
-        "read": len(rows.survey),
-        "kept": sum(sides.values()),
-        **sides,
-        "dropped": rows.choice.counts(),
-        "examples": rows.choice.examples(),
-        "tokens": {"train": {}, "test": {}},
-        "data_digest": rows_digest(rows.survey, rows.choice),
-        "template_hash": "",
-        "labels": known,
-    }
+    return {**report, "labels": known}
 
 
 def proof_rows(folder: Path) -> list[int]:
@@ -164,6 +171,11 @@ def proof_rows(folder: Path) -> list[int]:
     rows = pl.read_parquet(folder / "rows.parquet", columns=["row"]).with_row_index("at")
     first = rows.unique("row", keep="first", maintain_order=True).sort("row").head(PROOF_ROWS)
     return [int(at) for at in first["at"]]
+
+
+def values(table: Table, recipe: RowRecipe) -> dict[str, pl.Expr]:
+    """Every column as the code gets it."""
+    return {name: _value(table, recipe, name) for name in table.schema}
 
 
 def _surveyed(table: Table, recipe: RowRecipe) -> pl.LazyFrame:
@@ -226,9 +238,8 @@ def _text(table: Table, recipe: RowRecipe, name: str) -> pl.Expr:
 
 def _write_side(rows: Rows, chosen: NDArray[np.bool_], folder: Path) -> None:
     table, recipe = rows.table, rows.recipe
-    values = {name: _value(table, recipe, name) for name in table.schema}
     side = table.frame.filter(marked(chosen))
-    side.select(**values).sink_ndjson(folder / "rows.jsonl", maintain_order=True)
+    side.select(**values(table, recipe)).sink_ndjson(folder / "rows.jsonl", maintain_order=True)
     label = _value(table, recipe, recipe.label) if recipe.label else pl.lit(None, dtype=pl.String)
     kept = {f"keep_{name}": _text(table, recipe, name) for name in recipe.keep}
     index = side.select(

@@ -24,55 +24,14 @@ from tuneline.spec.project import Loaded, Project
 from tuneline.steps.choosing import TEST, TRAIN, by_hash
 from tuneline.steps.downloads import Desk
 from tuneline.steps.fetch import fetch
+from tuneline.steps.own_preview import own_dropped, own_rows
 from tuneline.steps.prepare import Prepared, prepare, recipe_of
+from tuneline.steps.preview_rows import DroppedRow, PreviewRow, Token, dropped_rows
 from tuneline.steps.shapes import written
 from tuneline.steps.tables import INDEX
 from tuneline.train.base_models import make_base
 from tuneline.train.rows import encode_answer, encode_pairs
 from tuneline.train.tokenizer import FILES, Tokenizer, load, render_chat
-
-SHOWN_CHARACTERS = 300
-"""Of a dropped row."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """One token of a row."""
-
-    id: int
-    text: str
-    """The part of the row's text it stands for; a special token's name; "" for the further bytes of one
-    character.
-    """
-    trained: bool
-    """Whether the model learns it, or only reads it."""
-
-
-@dataclass(frozen=True)
-class PreviewRow:
-    """One row as it is trained on, or held out."""
-
-    number: int
-    """From 1, over all files; a header is not counted."""
-    side: str
-    """`train` or `test`."""
-    label: str | None
-    tokens: tuple[Token, ...]
-
-    @property
-    def text(self) -> str:
-        """The whole row, special tokens by name."""
-        return "".join(token.text for token in self.tokens)
-
-
-@dataclass(frozen=True)
-class DroppedRow:
-    """One row that is not used."""
-
-    number: int
-    reason: str
-    fields: Mapping[str, str | None]
-    """The columns the project reads, cut at `SHOWN_CHARACTERS`."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +60,9 @@ def preview(loaded: Loaded, limit: int) -> Preview:
     settings.home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="preview-", dir=settings.home) as name:
         fetch(project.data.source, desk, Path(name) / "data")
+        if project.train.entry:
+            rows, shown = own_rows(project, sorted((Path(name) / "data" / "files").iterdir()), limit)
+            return Preview(shown, own_dropped(rows), rows.report, tuple(notes))
         tokenizer = _tokenizer(project.base_model, settings, notes)
         prepared = prepare(
             sorted((Path(name) / "data" / "files").iterdir()),
@@ -170,19 +132,4 @@ def tokens_of(row: Mapping[str, Any], tokenizer: Tokenizer) -> tuple[Token, ...]
 
 
 def _dropped(prepared: Prepared) -> tuple[DroppedRow, ...]:
-    reasons = {number: reason for reason, found in prepared.choice.examples().items() for number in found}
-    names = [name for name in prepared.recipe.wanted() if name in prepared.table.schema]
-    if not reasons or not names:
-        return ()
-    cut = [_cut(name, prepared.table.schema[name]) for name in names]
-    rows = prepared.table.frame.filter((pl.col(INDEX) + 1).is_in(sorted(reasons))).select(INDEX, *cut)
-    return tuple(
-        DroppedRow(row[INDEX] + 1, reasons[row[INDEX] + 1], {name: row[name] for name in names})
-        for row in rows.collect(engine="streaming").iter_rows(named=True)
-    )
-
-
-def _cut(name: str, kind: pl.DataType) -> pl.Expr:
-    if kind.is_nested():
-        return pl.when(pl.col(name).is_not_null()).then(pl.lit("...")).alias(name)
-    return pl.col(name).cast(pl.String, strict=False).str.slice(0, SHOWN_CHARACTERS)
+    return dropped_rows(prepared.table, prepared.choice.examples(), list(prepared.recipe.wanted()))
