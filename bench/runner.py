@@ -65,7 +65,7 @@ class Noop:
         return "noop"
 
     def program(self, call: Call) -> Program:
-        return Program(entry="noop_step:main", args=tuple(call.command))
+        return Program(entry="noop_step:main", args=tuple(call.words))
 
 
 def noop_pipeline(count: int) -> dict[str, Any]:

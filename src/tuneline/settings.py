@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from tuneline.errors import SettingError
 
@@ -27,6 +27,9 @@ class Settings:
     task_env: Path | None = None
     """`TUNELINE_TASK_ENV`: a Python environment with Kubeflow's SDK, which Python components run in. Default:
     `<home>/environments/kfp`, made by the first task that needs it."""
+    images: Literal["", "host", "containers"] = ""
+    """`TUNELINE_IMAGES`: `host` lets commands of any image run as processes of this machine; `containers`
+    leaves every image but our own to podman or docker. Default: images of Python run here, others there."""
     offline: bool = False
     """`TUNELINE_OFFLINE`: `1` never asks the network; pinned copies are used and said to be."""
     drain_s: float = 30.0
@@ -52,6 +55,7 @@ class Settings:
             port=_number(env, "TUNELINE_PORT", 8080, 0, 65535),
             task_slots=_number(env, "TUNELINE_TASK_SLOTS", max(2, os.cpu_count() or 1), 1, 4096),
             task_env=_path(env, "TUNELINE_TASK_ENV"),
+            images=_images(env.get("TUNELINE_IMAGES") or ""),
             offline=_flag(env, "TUNELINE_OFFLINE"),
             drain_s=float(_number(env, "TUNELINE_DRAIN_S", 30, 0, 86_400)),
             log_level=(env.get("TUNELINE_LOG_LEVEL") or "INFO").upper(),
@@ -90,6 +94,21 @@ class Settings:
         return self.downloads / "artifacts"
 
     @property
+    def volumes(self) -> Path:
+        """Volumes of pipelines: a folder each, by name."""
+        return self.home / "volumes"
+
+    @property
+    def secrets(self) -> Path:
+        """`secrets/<name>/<key>`: a file for each value that a pipeline may ask for."""
+        return self.home / "secrets"
+
+    @property
+    def config_maps(self) -> Path:
+        """`configmaps/<name>/<key>`, likewise."""
+        return self.home / "configmaps"
+
+    @property
     def endpoints(self) -> Path:
         """One folder an endpoint: traffic.json, request segments, logs."""
         return self.home / "endpoints"
@@ -104,6 +123,16 @@ def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int
     raise SettingError(
         f"{name} is '{text}', which is not a whole number from {low} to {high}.",
         hint=f"Give a number, e.g. {name}={default}, or unset it.",
+    )
+
+
+def _images(text: str) -> Literal["", "host", "containers"]:
+    match text:
+        case "" | "host" | "containers":
+            return text
+    raise SettingError(
+        f"TUNELINE_IMAGES is '{text}', which is neither host nor containers.",
+        hint="Give TUNELINE_IMAGES=host to run commands of images on this machine itself, or unset it.",
     )
 
 

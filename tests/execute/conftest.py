@@ -24,7 +24,8 @@ def log() -> EventLog:
 @pytest.fixture
 def env() -> Mapping[str, str]:
     """The server's environment: `noop_step` can be imported in it."""
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 @pytest.fixture

@@ -93,14 +93,14 @@ class HostImage:
         return "host"
 
     def program(self, call: Call) -> Program:
-        return Program(command=tuple(call.command))
+        return Program(command=tuple(call.words))
 
 
 class FunctionImage(HostImage):
     """The image `noop`: `noop_step.main` in a fork of the shim, as our own image runs steps."""
 
     def program(self, call: Call) -> Program:
-        return Program(entry="noop_step:main", args=tuple(call.command))
+        return Program(entry="noop_step:main", args=tuple(call.words))
 
 
 IMAGES = {"tuneline": OwnImage(), "host": HostImage(), "noop": FunctionImage()}

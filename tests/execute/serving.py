@@ -20,7 +20,7 @@ class CountingImage(FunctionImage):
     """Runs `counting_step.main`."""
 
     def program(self, call: Call) -> Program:
-        return Program(entry="counting_step:main", args=tuple(call.command))
+        return Program(entry="counting_step:main", args=tuple(call.words))
 
 
 def line() -> dict[str, Any]:

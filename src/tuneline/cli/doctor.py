@@ -157,6 +157,6 @@ def _container_engine() -> Finding:
         "containers",
         bool(engine),
         engine or "none",
-        "Nothing: the line needs no container engine.",
+        "Nothing: only images of others need one; `TUNELINE_IMAGES=host` runs their commands here.",
         needed=False,
     )

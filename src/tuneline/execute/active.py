@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import ConflictError, InternalError, SpecError, TunelineError
-from tuneline.execute.attempts import Attempt, Conclusion, adopt, begin
+from tuneline.execute.attempts import Attempt, Conclusion, Host, adopt, begin
 from tuneline.execute.files import MISSING, size_of
 from tuneline.execute.images import Images, check_images
 from tuneline.execute.jobs import Job, job_of
@@ -169,7 +169,7 @@ class ActiveRun:
         self,
         slots: int,
         now: float,
-        env: Mapping[str, str],
+        host: Host,
         images: Images,
         cache: Cache,
         sink: EventSink,
@@ -185,7 +185,7 @@ class ActiveRun:
             events: list[Event] = list(decision.events)
             begun: list[Attempt] = []
             for name in decision.start:
-                result = self._begin(name, now, env, images, cache)
+                result = self._begin(name, now, host, images, cache)
                 if isinstance(result, Attempt):
                     begun.append(result)
                     events.append(result.started())
@@ -237,9 +237,7 @@ class ActiveRun:
             attempt.process.go()
         return True
 
-    def _begin(
-        self, name: str, now: float, env: Mapping[str, str], images: Images, cache: Cache
-    ) -> Attempt | Event:
+    def _begin(self, name: str, now: float, host: Host, images: Images, cache: Cache) -> Attempt | Event:
         number = self.state.tasks[name].attempts + 1
         try:
             job = self._job(name, images)
@@ -251,7 +249,7 @@ class ActiveRun:
         if hit is not None:
             return hit
         try:
-            return begin(job, number, key, env, self.keeping)
+            return begin(job, number, key, host, self.keeping)
         except Exception as error:
             return self._broken(name, number, error)
 

@@ -4,9 +4,11 @@ Limits: decides nothing about the run; the caller stores the events and says `go
 """
 
 import errno
+import hashlib
 import logging
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +19,12 @@ from tuneline.execute.files import AttemptFolder, Ending, Tail
 from tuneline.execute.images import Call
 from tuneline.execute.jobs import Job
 from tuneline.execute.keeping import Keeping
-from tuneline.execute.process import Process, find, kill_left, launch
+from tuneline.execute.passthrough import own_settings
+from tuneline.execute.process import BOOT, Process, find, kill_left, launch
+from tuneline.execute.provisions import Asked, provide
 from tuneline.plan.events import AttemptStarted, Outputs
-from tuneline_ir import Constant, expand, resolve
+from tuneline.settings import Settings
+from tuneline_ir import Constant, expand, resolve, resolve_value
 
 _log = logging.getLogger(__name__)
 
@@ -28,9 +33,18 @@ GRACE_S = 5.0
 _KILLED = (-1, -2, -9, -15)
 """HUP, INT, KILL, TERM: sent by somebody else, so the attempt is lost, not failed."""
 _OWN = re.compile(r"\{\{\$(?:\.outputs[^{}]*|\.outputMetadataUri)?\}\}")
+CLEANUP_S = 30.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LITTLE = 1 << 20
 """Free bytes under which a disk counts as full."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """This machine as tasks find it. `env`: what every task gets."""
+
+    env: Mapping[str, str]
+    settings: Settings
 
 
 @dataclass
@@ -77,35 +91,64 @@ class Conclusion:
     lost: bool = False
 
 
-def begin(job: Job, number: int, key: str | None, env: Mapping[str, str], keeping: Keeping) -> Attempt:
+def begin(job: Job, number: int, key: str | None, host: Host, keeping: Keeping) -> Attempt:
     """Make the attempt's folder and start its shim, which waits for `go`.
 
-    Raises: ResourceError if the disk is full; InternalError if the command cannot be made or started.
+    Raises: ResourceError if the disk is full; InternalError if the command cannot be made or started;
+    UserError if something that it needs is not there.
     """
     folder = AttemptFolder(job.folder / str(number))
     try:
         shutil.rmtree(folder.path, ignore_errors=True)  # of an attempt that never got on record
         inputs = keeping.given(job.inputs)
         executor_input = _filled(job, folder.executor_input(job.component, job.parameters, inputs))
-        words = expand([*job.container.command, *job.container.args], executor_input, job.names)
-        own = {name: resolve(value, executor_input, job.names) for name, value in job.container.env.items()}
-        program = job.image.program(Call(words, folder.path, job.container, own))
+        call, notes = _call(job, number, folder.path, executor_input, host.settings)
+        program = job.image.program(call)
         before = keeping.before(folder.path, job.inputs)
         limits = {"timeout_s": job.container.timeout_s, "grace_s": GRACE_S}
-        folder.make({**program.to_json(), "before": before, **limits}, program.files)
+        folder.make({**program.to_json(), "boot": BOOT, "before": before, **limits}, program.files)
         about = {
             "TUNELINE_TASK_STATE": str(folder.state),
             "TUNELINE_RUN_ID": job.run,
             "TUNELINE_TASK": job.path,
         }
-        environment = {**env, **program.env, **own, **about}
+        environment = {**host.env, **call.env, **program.env, **about}
         python = "" if program.environment else program.python
         process = launch(folder.path, folder.log, environment, packages=bool(program.entry), python=python)
     except OSError as error:
         raise from_os(error, f"Task `{job.path}` could not be started", folder.path) from error
     except ValueError as error:
         raise InternalError(f"Task `{job.path}` could not be started: {error}.") from error
-    return Attempt(job, number, folder, process, key, program.notes)
+    return Attempt(job, number, folder, process, key, (*program.notes, *notes))
+
+
+def _call(
+    job: Job, number: int, folder: Path, executor_input: dict[str, Any], settings: Settings
+) -> tuple[Call, tuple[str, ...]]:
+    """What the attempt asks of its image, and notes about what it is provided with. Raises: ValueError,
+    UserError, OSError."""
+    env, platform = own_settings(job.component, job.container.env, job.platform)
+    texts = {name: resolve(value, executor_input, job.names) for name, value in env.items()}
+    resources = resolve_value(job.container.resources, executor_input, job.names)
+    name = _name(job, number)
+    provided = provide(Asked(job.run, job.path, name, folder, platform, resources, job.workspace), settings)
+    call = Call(
+        expand(job.container.command, executor_input, job.names),
+        expand(job.container.args, executor_input, job.names),
+        executor_input,
+        folder,
+        name,
+        {**provided.env, **texts},
+        provided.mounts,
+        provided.options,
+    )
+    return call, provided.notes
+
+
+def _name(job: Job, number: int) -> str:
+    """A name for the attempt that no other has: of a container, a pod, a volume."""
+    task = hashlib.sha256(job.path.encode()).hexdigest()[:10]
+    return f"tuneline-{job.run}-{task}-{number}"
 
 
 def _filled(job: Job, executor_input: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +208,7 @@ def _without_ending(attempt: Attempt) -> Conclusion:
     name, shim = attempt.job.path, attempt.process
     if not kill_left(attempt.folder.path):
         _log.error("Processes of %s are still there although they were killed.", attempt.folder.path)
+    _clean_up(attempt)
     if shim is not None and shim.exit_code in _FULL:
         full = from_os(OSError(errno.ENOSPC, ""), f"Task `{name}` could not be started", attempt.folder.path)
         return Conclusion(error=full.to_json())
@@ -172,6 +216,16 @@ def _without_ending(attempt: Attempt) -> Conclusion:
         f"Attempt {attempt.number} of task `{name}` was lost: its process is gone without a word."
     )
     return Conclusion(error=error.to_json(), lost=True)
+
+
+def _clean_up(attempt: Attempt) -> None:
+    """What the shim would have done at the end: a container outlives whoever started it."""
+    command = attempt.folder.cleanup()
+    if command:
+        try:
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CLEANUP_S)
+        except (OSError, subprocess.SubprocessError):
+            _log.error("`%s` did not work.", " ".join(command), exc_info=True)
 
 
 def _failed(attempt: Attempt, ending: Ending) -> Conclusion:

@@ -60,7 +60,7 @@ class AttemptFolder:
         """What the task said about itself, a JSON object a line."""
         return self.path / "events.jsonl"
 
-    def make(self, task: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    def make(self, task: Mapping[str, Any], files: Mapping[str, str] | None = None) -> None:
         """Make the folder, its state folder, `task.json`, and `files` by relative path. Raises: OSError.
 
         A task's command may hold secrets among its parameters: only the user may read it.
@@ -70,7 +70,7 @@ class AttemptFolder:
         body = self.path / "task.json"
         with open(os.open(body, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             json.dump(task, file)
-        for name, text in files.items():
+        for name, text in (files or {}).items():
             (self.path / name).parent.mkdir(exist_ok=True)
             (self.path / name).write_text(text, encoding="utf-8")
 
@@ -96,6 +96,11 @@ class AttemptFolder:
     def _wanted(self, name: str, spec: ArtifactSpec) -> dict[str, Any]:
         uri = str(self.path / "outputs" / name)
         return {**_described(name, spec.type, spec.version), "uri": uri, "metadata": dict(spec.metadata)}
+
+    def cleanup(self) -> list[str]:
+        """The command that ends what may be left of the task elsewhere; none if there is nothing."""
+        body = _json(self.path / "task.json")
+        return list(body.get("cleanup") or ()) if isinstance(body, dict) else []
 
     def ending(self) -> Ending | None:
         """How the task ended; None if the shim left no word of it."""

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.execute.images import Image, Images
+from tuneline.execute.passthrough import inputs_of, task_config
+from tuneline.execute.submitted import WORKSPACE_FOLDER
 from tuneline.plan.cache import cache_key
 from tuneline.plan.compile import IMAGE
 from tuneline.plan.components import ACTING
 from tuneline.plan.decisions import read
 from tuneline.plan.events import ArtifactRef, Artifacts, Read
-from tuneline.plan.inputs import given
+from tuneline.plan.inputs import given, platform
 from tuneline.plan.nodes import Given, Node
 from tuneline.plan.schedule import RunState
 from tuneline.plan.secrets import Masker
@@ -46,7 +48,10 @@ class Job:
     """Its inputs as they are recorded."""
     cached: bool = False
     importer: Importer | None = None
-    notes: tuple[str, ...] = field(default=())
+    platform: Mapping[str, Any] = field(default_factory=dict)
+    """What the platform document says of its executor, with values in place of parameters."""
+    workspace: Path | None = None
+    """The run's, if the pipeline has one."""
 
     @property
     def key(self) -> str | None:
@@ -75,6 +80,15 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
     image = images.get(name)
     if image is None:
         raise ValueError(f"there is no image `{name}` on this machine")
+    if name != container.image:  # the others were looked at before the run started
+        faults = image.faults(container)
+        if faults:
+            raise ValueError("; ".join(faults))
+    asked = platform(context, state.tasks, node, container.platform) if container.platform else {}
+    configs = inputs_of(node.component)
+    if configs:
+        config = task_config(node.component, container, asked)
+        parameters = {**parameters, **dict.fromkeys(configs, config)}
     return Job(
         run=run,
         path=path,
@@ -90,6 +104,8 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
         read=read(found, masker),
         cached=_cached(node, container, importer),
         importer=importer,
+        platform=asked,
+        workspace=folder / WORKSPACE_FOLDER if context.pipeline.workspace is not None else None,
     )
 
 
@@ -118,7 +134,7 @@ def _importing(importer: Importer, found: Given, names: Mapping[str, str]) -> di
         "uri": filled(uri),
         "type": importer.type,
         "metadata": filled(importer.metadata),
-        "to_workspace": importer.to_workspace,
+        "workspace": names["workspace_path"] if importer.to_workspace else "",
     }
 
 

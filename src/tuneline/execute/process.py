@@ -18,13 +18,25 @@ from typing import IO
 
 import psutil
 
-from tuneline.execute import shim
-
 MARK = "TUNELINE_ATTEMPT"
 """Environment variable that every process of an attempt inherits: the attempt's folder."""
+_MAIN = "import os; os._exit(main(sys.argv[1]))"
 _SAME_START_S = 2.0
 """How far two readings of one process's start time may differ: the kernel counts from a boot time that
 drifts."""
+
+
+def _code(name: str, *, alone: bool) -> str:
+    """Code that has a function of `shim`: imported, because a script would be compiled anew each time.
+
+    alone: nothing else runs in that interpreter, so the folder may stay on its path.
+    """
+    leave = "" if alone else "sys.path.pop(); sys.modules.pop('shim'); "
+    return f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from shim import {name}; {leave}"
+
+
+BOOT = _code("become_module", alone=False) + "become_module(sys.argv[1])"
+"""What an environment's interpreter runs with `-c` to be a task itself, in the shim's child."""
 
 
 @dataclass
@@ -117,12 +129,11 @@ def launch(
 
 def _interpreter(packages: bool, python: str) -> list[str]:
     if python:
-        return [python, "-c", shim.shim_code(shim.__file__, alone=False)]
+        return [python, "-c", _code("main", alone=False) + _MAIN]
     if packages:
-        code = "import os, sys; from tuneline.execute.shim import main; os._exit(main(sys.argv[1]))"
-        return [sys.executable, "-P", "-c", code]
+        return [sys.executable, "-P", "-c", "import sys; from tuneline.execute.shim import main; " + _MAIN]
     # Only the shim runs here: without `site` it starts faster.
-    return [sys.executable, "-I", "-S", "-c", shim.shim_code(shim.__file__, alone=True)]
+    return [sys.executable, "-I", "-S", "-c", _code("main", alone=True) + _MAIN]
 
 
 def find(pid: int, started: float, folder: Path) -> Process | None:

@@ -28,7 +28,7 @@ from typing import Any
 
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.execute.active import RECORD_RETRY_S, ActiveRun
-from tuneline.execute.attempts import GRACE_S, Attempt, Conclusion, conclude
+from tuneline.execute.attempts import GRACE_S, Attempt, Conclusion, Host, conclude
 from tuneline.execute.calls import Calls
 from tuneline.execute.environment import of_tasks
 from tuneline.execute.images import Images, MachineImages
@@ -70,8 +70,8 @@ class Runner:
         self._cache = cache
         self._settings = settings
         self._clock = clock
-        self._env = of_tasks(os.environ if env is None else env, settings, server_url)
-        self._images: Images = images or MachineImages(settings, self._env)
+        self._host = Host(of_tasks(os.environ if env is None else env, settings, server_url), settings)
+        self._images: Images = images or MachineImages(settings, self._host.env)
         self._keeping = Keeping(Stores(settings.copies)).at(settings.artifacts)
         self._runs: OrderedDict[RunId, ActiveRun] = OrderedDict()
         self._held = threading.Condition()
@@ -213,7 +213,7 @@ class Runner:
             for attempt in active.adopt(self._images):
                 self._watch(active, attempt)
         free = self._settings.task_slots - sum(len(run.attempts) for run in self._runs.values())
-        for attempt in active.start(free, now, self._env, self._images, self._cache, self._sink):
+        for attempt in active.start(free, now, self._host, self._images, self._cache, self._sink):
             self._watch(active, attempt)
         if active.attempts:
             self._runs.move_to_end(active.id)  # the next free slot is another run's

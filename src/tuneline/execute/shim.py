@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _RESERVED = 4096
 """Bytes set aside for the exit status before the task starts: a task that fills the disk still gets one."""
+_CLEANUP_S = 30
 _HELD = {signal.SIGTERM, signal.SIGALRM}
 """Held back while there is no task they could be meant for."""
 
@@ -34,8 +35,9 @@ class Shim:
     """One attempt. Signal handlers act on it while `run` waits.
 
     `task`: {"command": argv, or "entry": "module:function" and "args", or "module" and "args", "environment":
-    for `layers.prepare` or null, "before": commands that must succeed before the task starts, "timeout_s": 0
-    for none, "grace_s"}.
+    for `layers.prepare` or null, "constants" of modules to set first, "before": commands that must succeed
+    before the task starts, "boot": code that becomes the module in another interpreter, "cleanup":
+    argv or nothing, "timeout_s": 0 for none, "grace_s"}.
     """
 
     def __init__(self, folder: str, task: dict[str, Any]) -> None:
@@ -65,6 +67,8 @@ class Shim:
         _, status = os.waitpid(self.child, 0)
         signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
         _kill_all(self.child)
+        if self.task.get("cleanup"):
+            _run_quietly(self.task["cleanup"])
         code = os.waitstatus_to_exitcode(status)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._write(
@@ -97,7 +101,7 @@ class Shim:
                 module, _, function = self.task["entry"].partition(":")
                 code = getattr(importlib.import_module(module), function)(*self.task["args"])
             elif self.task.get("module") and python:
-                os.execv(python, [python, "-c", task_code(__file__), self.folder])
+                os.execv(python, [python, "-c", self.task["boot"], self.folder])
             elif self.task.get("module"):
                 _run_module(self.task)
                 code = 0
@@ -138,23 +142,6 @@ class Shim:
         os.replace(part, os.path.join(self.folder, "exit.json"))
 
 
-def shim_code(file: str, *, alone: bool) -> str:
-    """What an interpreter runs with `-c` to be a shim. `file`: this one. It is imported, not run as a script,
-    because a script is compiled anew each time; `alone`: nothing else runs there, so its folder may stay on
-    the path."""
-    return _code(file, "main", alone) + "import os; os._exit(main(sys.argv[1]))"
-
-
-def task_code(file: str) -> str:
-    """What the interpreter of an environment runs with `-c` to be the task itself, in the shim's child."""
-    return _code(file, "become_module", alone=False) + "become_module(sys.argv[1])"
-
-
-def _code(file: str, name: str, alone: bool) -> str:
-    leave = "" if alone else "sys.path.pop(); sys.modules.pop('shim'); "
-    return f"import sys; sys.path.append({os.path.dirname(file)!r}); from shim import {name}; {leave}"
-
-
 def become_module(folder: str) -> NoReturn:
     """Run the module that `task.json` in `folder` names, as `python -m` does, and end."""
     with open(os.path.join(folder, "task.json"), encoding="utf-8") as file:
@@ -165,15 +152,20 @@ def become_module(folder: str) -> NoReturn:
 def _run_module(task: dict[str, Any]) -> None:
     sys.argv = ["-m", *task["args"]]
     sys.path[0] = os.getcwd()
+    for place, value in task.get("constants", {}).items():
+        name, _, constant = place.partition(":")
+        try:
+            setattr(importlib.import_module(name), constant, value)
+        except ModuleNotFoundError:  # an older SDK has no such thing
+            continue
     runpy = importlib.import_module("runpy")  # not for every task's shim to load
     runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
 
 
 def _wait_for_threads() -> None:
     """Wait for threads that are no daemons, as an interpreter does at its end."""
-    threading = sys.modules.get("threading")
-    if threading is not None:
-        threading._shutdown()
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
 
 
 def _report() -> None:
@@ -195,6 +187,22 @@ def _leave(code: int) -> None:
     except BaseException:
         code = code or 1
     os._exit(code)
+
+
+def _run_quietly(command: list[str]) -> None:
+    """Run a command to its end, but for `_CLEANUP_S` at most; what it says is of no interest."""
+    child = os.fork()
+    if child == 0:
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_CLEANUP_S)  # outlives exec
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+        try:
+            os.execvp(command[0], command)
+        finally:
+            os._exit(127)
+    os.waitpid(child, 0)
 
 
 def _say(text: str) -> None:

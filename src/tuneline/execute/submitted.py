@@ -17,6 +17,8 @@ from tuneline.types import RunId
 from tuneline_ir import Pipeline
 
 SECRETS = "secrets.json"
+WORKSPACE_FOLDER = "workspace"
+"""In the run's folder: what the pipeline's workspace is."""
 
 _SUCCEEDED_SINCE = (2, 17)
 """Backends told a final status COMPLETE where SDKs from 2.17 on document SUCCEEDED."""
@@ -74,7 +76,7 @@ def names_of(new: Submitted, pipeline: Pipeline, folder: Path) -> dict[str, str]
         "pipeline_root": new.root or str(folder),
         "pipeline_job_create_time_utc": created,
         "pipeline_job_schedule_time_utc": created if new.scheduled_at is None else _utc(new.scheduled_at),
-        "workspace_path": str(folder / "workspace"),
+        "workspace_path": str(folder / WORKSPACE_FOLDER),
     }
 
 

@@ -15,11 +15,13 @@ from tuneline.plan.nodes import GOOD, Context, Given, Node, Status, path_of
 from tuneline_ir import (
     Constant,
     FinalStatus,
+    ParameterInput,
     ParameterSpec,
     PipelineInput,
     Selected,
     TaskOutput,
     convert,
+    parameter_input,
     parse_selector,
     select,
     to_text,
@@ -30,6 +32,10 @@ Nodes = Mapping[str, Node]
 
 _ANY = re.compile(r"\{\{\$(?:\.(?:(?!\}\}).)*)?\}\}", re.DOTALL)
 _ABSENT: Any = object()
+_NAMES = ("NameParameter", "Json")
+"""How keys of a platform document end under which a parameter is named."""
+_OLD_MOUNT = ("constant", "taskOutputParameter", "componentInputParameter")
+"""How a volume was named before `pvcNameParameter`."""
 _ERROR_CODE = {Status.FAILED: 13, Status.CANCELED: 1}
 """google.rpc.Code: INTERNAL, CANCELLED."""
 
@@ -43,6 +49,31 @@ def given(context: Context, nodes: Nodes, node: Node) -> Given:
         loop = nodes[node.parent]
         return _of_iteration(loop, loop.items[node.index])
     return Given(_parameters(context, nodes, node), _artifacts(nodes, node))
+
+
+def platform(context: Context, nodes: Nodes, node: Node, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a platform document says of a task's executor, with every parameter in it in its value's place.
+
+    One without a value, an optional input that nobody gave, is None. Raises: ValueError.
+    """
+    reader = _Reader(context, nodes, node)
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [filled(item) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        mount = {key: value[key] for key in _OLD_MOUNT if key in value}
+        if mount and "mountPath" in value and "pvcNameParameter" not in value:
+            old = {"runtimeValue": {"constant": value["constant"]}} if "constant" in value else mount
+            value = {**value, "pvcNameParameter": old}
+        return {key: named(item) if key.endswith(_NAMES) else filled(item) for key, item in value.items()}
+
+    def named(body: Any) -> Any:
+        found = reader.of(parameter_input(body))
+        return None if found is _ABSENT else found
+
+    return {key: filled(value) for key, value in body.items()}
 
 
 def items(context: Context, node: Node, found: Given) -> tuple[Any, ...]:
@@ -116,6 +147,14 @@ class _Reader:
             self._found[key] = self._source(source)
             self._asking.pop()
         return self._found[key]
+
+    def of(self, source: ParameterInput) -> Any:
+        """The value of a source that is no input by itself, or `_ABSENT`."""
+        self._asking.append("platform")
+        try:
+            return self._source(source)
+        finally:
+            self._asking.pop()
 
     def _source(self, source: Any) -> Any:
         match source:

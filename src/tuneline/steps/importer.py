@@ -1,9 +1,11 @@
 """`importer`: names an artifact that already exists somewhere, so that tasks read it and lineage knows it.
 
 Nothing is copied: the artifact's uri is the one given. A path on this machine must exist; what is elsewhere
-(`gs://...`) is named as it is, and fetched by the task that reads it.
+(`gs://...`) is named as it is, and fetched by the task that reads it. Only what is to be in the run's
+workspace is copied into it.
 """
 
+import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +23,25 @@ def run(step: Step) -> None:
             f"There is nothing at {uri}, which the pipeline imports.",
             hint="Give a path on this machine, or a URL.",
         )
+    if step.parameters.get("workspace"):
+        uri = str(_into_workspace(uri, Path(str(step.parameters["workspace"]))))
     for output in step.outputs:
         step.point_to(output, uri)
         step.describe(output, step.parameters["metadata"])
+
+
+def _into_workspace(uri: str, workspace: Path) -> Path:
+    """A copy in the run's workspace, where Kubeflow has it. Raises: DataError for what is not here."""
+    if "://" in uri:
+        raise DataError(
+            f"{uri} cannot be copied into the run's workspace.",
+            hint="Import it without `download_to_workspace`, or from a path on this machine.",
+        )
+    source = Path(uri)
+    place = workspace / ".artifacts" / uri.lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, place, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(source, place)
+    return place

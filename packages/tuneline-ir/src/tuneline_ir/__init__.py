@@ -10,6 +10,7 @@ from tuneline_ir.conditions import (
     reads,
     select,
 )
+from tuneline_ir.graph import parameter_input
 from tuneline_ir.model import (
     ArtifactInput,
     ArtifactSpec,
@@ -78,6 +79,7 @@ __all__ = [
     "expand",
     "from_file",
     "local_path",
+    "parameter_input",
     "parse",
     "parse_condition",
     "parse_selector",

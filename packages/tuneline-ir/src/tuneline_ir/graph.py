@@ -9,6 +9,7 @@ from tuneline_ir.model import (
     Dag,
     DagOutput,
     FinalStatus,
+    IRError,
     Iterator,
     ParameterInput,
     PipelineInput,
@@ -128,6 +129,15 @@ def _iterator(node: Node) -> Iterator | None:
         name = body.node("items").text("inputArtifact", required=True)
         return Iterator("artifact", name, body.text("itemInput", required=True), at_once)
     return None
+
+
+def parameter_input(body: Any) -> ParameterInput:
+    """Where a parameter's value comes from, as an `InputParameterSpec` says it. Raises: IRError."""
+    faults: list[str] = []
+    found = _parameter_input(Node("", body if isinstance(body, Mapping) else {}, faults))
+    if faults:
+        raise IRError(tuple(faults))
+    return found
 
 
 def _parameter_input(node: Node) -> ParameterInput:

@@ -195,6 +195,8 @@ class Component:
     outputs: Interface
     executor: str = ""
     dag: Dag | None = None
+    passthroughs: Mapping[str, bool] = field(default_factory=dict)
+    """Settings that go into its TASK_CONFIG input, and whether they count for the task itself too."""
 
 
 @dataclass(frozen=True)

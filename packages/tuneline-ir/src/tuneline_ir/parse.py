@@ -180,7 +180,9 @@ def _component(name: str, node: Node) -> Component:
     if "dag" in node.body:
         dag: Dag = read_dag(node.node("dag"))
         return Component(name, inputs, outputs, dag=dag)
-    return Component(name, inputs, outputs, node.text("executorLabel", required=True))
+    passed = {body.text("field"): body.flag("applyToTask") for body in node.listed("taskConfigPassthroughs")}
+    label = node.text("executorLabel", required=True)
+    return Component(name, inputs, outputs, label, passthroughs=passed)
 
 
 def _interface(node: Node) -> Interface:

@@ -26,14 +26,28 @@ class Call:
     """What an attempt asks of an image."""
 
     command: Sequence[str]
-    """Command and arguments, placeholders resolved."""
+    """Placeholders resolved."""
+    args: Sequence[str]
+    executor_input: Mapping[str, Any]
     folder: Path
     """The attempt's, which the task writes to."""
-    container: Container = field(default_factory=lambda: Container(""))
-    """As the pipeline has it."""
+    name: str = "task"
+    """Of the attempt, unlike that of any other: letters, digits and hyphens."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """What the pipeline and its platform document set."""
+    """What the pipeline and its platform document set. May hold secrets."""
     mounts: Sequence[Mount] = ()
+    """Beside the folder itself and the inputs."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else is asked for: `cpus`, `memory_bytes`, `pull`, `user`, `shm_bytes`."""
+
+    def unset(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Those variables that the call does not set itself."""
+        return {name: value for name, value in env.items() if name not in self.env}
+
+    @property
+    def words(self) -> list[str]:
+        """Command and arguments."""
+        return [*self.command, *self.args]
 
 
 @dataclass(frozen=True)
@@ -52,12 +66,16 @@ class Program:
     """The interpreter of `module`. Empty with `environment`: that environment's, once it is made."""
     environment: Mapping[str, Any] | None = None
     """Packages that must be there first: what `execute.layers` makes in the task's own process."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """`module:NAME` of the SDK to set before the module runs."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Texts to put into the attempt's folder, by relative path."""
     env: Mapping[str, str] = field(default_factory=dict)
-    """Set unless the container itself sets it."""
+    """Set beside, or in place of, what the call asks for."""
     notes: tuple[str, ...] = ()
     """What is otherwise here than the container asks for."""
+    cleanup: tuple[str, ...] = ()
+    """A command that ends what may be left of it elsewhere, run once it has ended."""
 
     def to_json(self) -> dict[str, Any]:
         """What the shim reads of it."""
@@ -67,6 +85,8 @@ class Program:
             "module": self.module,
             "args": list(self.args),
             "environment": self.environment,
+            "constants": dict(self.constants),
+            "cleanup": list(self.cleanup),
         }
 
 

@@ -12,8 +12,15 @@ from tuneline.execute.images.contract import Call, Program
 from tuneline.execute.images.environments import Environment, Environments
 from tuneline.execute.images.interpreters import Wanted
 from tuneline.execute.images.lightweight import EXECUTOR, Lightweight, is_containerized, read
+from tuneline.execute.images.mapping import PathMap
+from tuneline.execute.limits import unlimited
 from tuneline_ir import Container
 
+WORKSPACE = "/kfp-workspace"
+"""Where Kubeflow mounts a run's workspace; its SDK has that as a constant, in two modules."""
+_CONSTANTS = tuple(
+    f"kfp.dsl.{module}:WORKSPACE_MOUNT_PATH" for module in ("constants", "types.artifact_types")
+)
 SOURCE = "program/ephemeral_component.py"
 _THROWAWAY = "python"
 
@@ -21,20 +28,18 @@ _THROWAWAY = "python"
 class PythonImage:
     """An image of Python. See Image."""
 
-    def __init__(self, name: str, wanted: Wanted, environments: Environments, path: str) -> None:
+    def __init__(self, name: str, wanted: Wanted, environments: Environments, path: str, home: Path) -> None:
         """path: PATH of tasks."""
         self._name = name
         self._wanted = wanted
         self._environments = environments
         self._path = path
+        self._home = home
 
     def faults(self, container: Container) -> list[str]:
         """See Image."""
         if is_containerized([*container.command, *container.args]):
-            return [
-                f"the source of its Python component is in the image `{self._name}`, "
-                "which runs only with podman or docker"
-            ]
+            return [f"the source of its Python component is in the image `{self._name}`, which is not here"]
         fault = self._environments.fault(self._wanted)
         return [f"the image `{self._name}`: {fault}"] if fault else []
 
@@ -45,30 +50,32 @@ class PythonImage:
 
     def program(self, call: Call) -> Program:
         """See Image."""
-        found = read(call.command)
+        paths = PathMap(call.mounts, self._home)
+        found = read(call.words)
         if found is not None:
             pip = {name: value for name, value in call.env.items() if name.startswith("PIP_")}
             environment = self._environments.of(self._wanted, found.installs, pip)
-            return self._component(call, found, environment)
-        folder = call.folder / _THROWAWAY
-        environment = self._environments.throwaway(self._wanted, folder)
+            return self._component(call, found, environment, paths)
+        environment = self._environments.throwaway(self._wanted, call.folder / _THROWAWAY)
         return Program(
-            command=tuple(call.command) or ("python3",),
+            command=paths.texts(call.words) or ("python3",),
             environment=environment.missing,
-            env=self._env(environment),
-            notes=self._notes(environment),
+            env={**call.unset(self._env(environment)), **paths.env(call.env)},
+            notes=(*self._notes(environment), *paths.notes(), *unlimited(call.options)),
         )
 
-    def _component(self, call: Call, found: Lightweight, environment: Environment) -> Program:
+    def _component(self, call: Call, found: Lightweight, environment: Environment, paths: PathMap) -> Program:
         file = str(call.folder / SOURCE)
+        workspace = next((str(mount.here) for mount in call.mounts if mount.inside == WORKSPACE), "")
         return Program(
             module=EXECUTOR,
-            args=("--component_module_path", file, *found.args),
+            args=("--component_module_path", file, *paths.texts(found.args)),
             python=environment.python,
             environment=environment.missing,
-            files={SOURCE: found.source},
-            env={**self._env(environment), "_KFP_RUNTIME": "true"},
-            notes=self._notes(environment),
+            constants=dict.fromkeys(_CONSTANTS, workspace) if workspace else {},
+            files={SOURCE: paths.text(found.source)},
+            env={**call.unset(self._env(environment)), **paths.env(call.env), "_KFP_RUNTIME": "true"},
+            notes=(*self._notes(environment), *paths.notes(), *unlimited(call.options)),
         )
 
     def _env(self, environment: Environment) -> dict[str, str]:
