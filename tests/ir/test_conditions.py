@@ -111,6 +111,13 @@ def test_what_the_sdk_compiles_is_decided(text: str, values: dict[str, Any], res
         (f"{S} == 'a'", {"s": None}, False),
         (f"{S} != 'a'", {"s": None}, True),
         (f"'{B}' == 'true'", {"b": None}, False),
+        # values of different kinds are never equal
+        (f"{S} == 5", {"s": "5"}, False),
+        (f"{B} != true", {"b": "true"}, True),
+        (f"{B} == 1", {"b": True}, False),
+        (f"{S} == {S}", {"s": [1, {"a": 2}]}, True),
+        (f"parseJson({S})[0] == parseJson({S})[1]", {"s": "[[1], [true]]"}, False),
+        (f"parseJson({S})[0] == parseJson({S})[1]", {"s": '[{"a": 1}, {"a": 1.0}]'}, True),
         # one side decides, whatever is wrong with the other
         (f"{S} == 'a' && {B}", {"b": False}, False),
         (f"{B} || {S} == 'a'", {"b": True}, True),
@@ -128,10 +135,10 @@ def test_more_than_the_sdk_compiles_is_decided_as_cel_has_it(
         (f"{S} == 'a'", {}, "the input `pipelinechannel--s-Output` has no value"),
         (f"{S}", {"s": "true"}, "the STRING 'true' is neither true nor false"),
         (f"!{S}", {"s": 1}, "the number 1 is neither"),
-        (f"{B} == true", {"b": "true"}, "the STRING 'true' and the BOOLEAN True cannot be compared"),
-        (f"{S} == 5", {"s": "5"}, "the STRING '5' and the number 5 cannot be compared with `==`"),
+        (f"{B} < true", {"b": "true"}, "the STRING 'true' and the BOOLEAN True cannot be compared"),
+        (f"{S} >= 5", {"s": "5"}, "the STRING '5' and the number 5 cannot be compared with `>=`"),
         (f"{S} < 5", {"s": None}, "null and the number 5 cannot be compared with `<`"),
-        (f"{S} == {S}", {"s": [1]}, r"the LIST \[1\] and the LIST \[1\] cannot be compared"),
+        (f"{S} < {S}", {"s": [1]}, r"the LIST \[1\] and the LIST \[1\] cannot be compared"),
         (f"int({I}) == 5", {"i": "five"}, "the STRING 'five' is no integer"),
         (f"int({I}) == 5", {"i": True}, "the BOOLEAN True is no integer"),
         (f"int({I}) == 5", {"i": None}, "null is no integer"),
@@ -258,10 +265,9 @@ def _compared(terms: st.SearchStrategy[str], *signs: str) -> st.SearchStrategy[s
     )
 
 
-# What a library calls different, ours refuses: equality is asked of values of one kind (or null) alone.
 _COMPARISONS = st.one_of(
     *(_compared(terms, "==", "!=") for terms in (_NUMBER_TERMS, _TEXT_TERMS, _BOOLEAN_TERMS)),
-    _compared(_TERMS, "<", "<=", ">", ">="),
+    _compared(_TERMS, "==", "!=", "<", "<=", ">", ">="),
 )
 _CONDITIONS = st.recursive(
     _COMPARISONS | _TERMS,

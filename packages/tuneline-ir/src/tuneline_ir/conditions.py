@@ -47,8 +47,6 @@ _INT64 = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _DOUBLE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _OPERATORS = {
-    "==": operator.eq,
-    "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -173,12 +171,23 @@ def _truth(value: Any) -> bool:
 
 
 def _compared(sign: str, left: Any, right: Any) -> bool:
+    if sign in ("==", "!="):
+        return _equal(left, right) is (sign == "==")
     kinds = {_kind(left), _kind(right)}
-    if "null" in kinds and sign in ("==", "!="):
-        return (len(kinds) == 1) is (sign == "==")
     if len(kinds) > 1 or kinds & {"null", "LIST", "STRUCT"}:
         raise ConditionError(f"{_about(left)} and {_about(right)} cannot be compared with `{sign}`")
     return bool(_OPERATORS[sign](left, right))
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Values of different kinds are never equal, as for today's CEL."""
+    if _kind(left) != _kind(right):
+        return False
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    if isinstance(left, Mapping):
+        return left.keys() == right.keys() and all(_equal(left[key], right[key]) for key in left)
+    return bool(left == right)
 
 
 def _integer(value: Any) -> int:
