@@ -9,7 +9,7 @@ Outputs count only when the task's success is on record, with their digests.
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,23 +130,45 @@ class AttemptFolder:
         attempt: the execution's name in the record, which the artifacts' own begin with.
         Raises: InternalError if a declared parameter is missing or of another type, or a file is unreadable.
         """
-        body = _json(self.path / "executor_output.json") or {}
-        made = body.get("artifacts") or {}
+        values, made = self._said()
         artifacts = {
-            name: self._listed(name, spec, made.get(name) or {}, f"{attempt}/{name}")
+            name: self._listed(name, spec, made.get(name, []), f"{attempt}/{name}")
             for name, spec in component.outputs.artifacts.items()
         }
         parameters = {
-            name: self._parameter(name, spec.type, body.get("parameterValues") or {})
+            name: self._parameter(name, spec.type, values)
             for name, spec in component.outputs.parameters.items()
         }
         return Outputs(parameters, artifacts)
 
+    def _said(self) -> tuple[Mapping[str, Any], dict[str, list[Any]]]:
+        """What KFP's ExecutorOutput says, if the task wrote one: parameters, and artifacts by output.
+
+        Raises: InternalError if it is there and no ExecutorOutput.
+        """
+        file = self.path / "executor_output.json"
+        try:
+            body = json.loads(file.read_bytes())
+            made = body.get("artifacts") or {}
+            artifacts = {name: list(each.get("artifacts") or ()) for name, each in made.items()}
+            values = body.get("parameterValues") or {}
+            if not isinstance(values, dict) or not all(
+                isinstance(each, dict) for listed in artifacts.values() for each in listed
+            ):
+                raise TypeError("values of another kind")
+        except FileNotFoundError:
+            return {}, {}
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InternalError(
+                f"The task's {file.name} is no ExecutorOutput of Kubeflow: {error}.",
+                hint=f"See {file}.",
+            ) from error
+        return values, artifacts
+
     def _listed(
-        self, name: str, spec: ArtifactSpec, made: Mapping[str, Any], id: str
+        self, name: str, spec: ArtifactSpec, described: Sequence[Mapping[str, Any]], id: str
     ) -> tuple[ArtifactRef, ...]:
         """One artifact, whether the task described it or not; of a list those that it made."""
-        described = made.get("artifacts") or []
         if not spec.is_list:
             return (self._artifact(name, spec, described[0] if described else {}, id),)
         return tuple(
