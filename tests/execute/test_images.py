@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_without_an_engine_images_are_refused_before_anything_runs(
     ]
     assert "TUNELINE_IMAGES=host" in refused.value.hint
     assert log.of("r1") == []
+
+
+def test_a_run_may_be_allowed_what_others_are_not(machine: MakeMachine, log: EventLog) -> None:
+    runner, ir = machine(), pipeline({"a": shell("printf hello >$0")})
+    runner.start(replace(submitted("r1", ir), images="host"), log.lease("r1"))
+    assert runner.wait(20, RunId("r1"))
+    assert outputs(log) == {"a": "hello"}
+    with pytest.raises(SpecError):
+        runner.start(submitted("r2", ir), log.lease("r2"))
 
 
 def test_on_the_host_a_shell_is_a_process_of_this_machine(machine: MakeMachine, log: EventLog) -> None:
@@ -196,7 +206,7 @@ def test_with_containers_python_too_is_left_to_the_engine(machine: MakeMachine, 
     ir = pipeline({"a": component("f", "def f() -> str:\n    return 'x'\n")})
     with pytest.raises(SpecError) as refused:
         machine("containers").start(submitted("r1", ir), log.lease("r1"))
-    assert "(TUNELINE_IMAGES is containers)" in refused.value.details[0]
+    assert "(only containers are allowed)" in refused.value.details[0]
 
 
 def test_an_image_named_at_run_time_is_looked_at_then(machine: MakeMachine, log: EventLog) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from tuneline.errors import ConflictError, InternalError, SpecError, TunelineError
 from tuneline.execute.attempts import Attempt, Conclusion, Host, adopt, begin
 from tuneline.execute.files import MISSING, size_of
-from tuneline.execute.images import Images, check_images
+from tuneline.execute.images import Images, allowed, check_images
 from tuneline.execute.jobs import Job, job_of
 from tuneline.execute.keeping import Keeping
 from tuneline.execute.submitted import Submitted, final_states, names_of, read_secrets
@@ -54,6 +54,8 @@ class ActiveRun:
 
     keeping: Keeping
     """Where its artifacts go."""
+    images: Images
+    """What its containers' images mean."""
 
     def __init__(
         self, run: RunId, context: Context, lease: Lease, folder: Path, secrets: Mapping[str, Any]
@@ -91,14 +93,15 @@ class ActiveRun:
             pipeline = parse(new.ir)
         except IRError as error:
             raise SpecError("The pipeline cannot be run.", details=list(error.faults)) from error
-        check_images(pipeline, images)
         secrets = read_secrets(folder)
         values = root_values(pipeline, {**new.parameters, **secrets})
         context = Context(pipeline, values, names_of(new, pipeline, folder), final_states(pipeline))
         self = cls(new.run, context, lease, folder, secrets)
-        self.keeping = keeping
+        self.images, self.keeping = allowed(images, new.images), keeping
         for stored in source.events(new.run):
             self.state.apply(stored.event)
+        if not self.state.started or self.state.ended:  # one under way goes on; its tasks may fail
+            check_images(pipeline, self.images)
         if new.retries is not None:
             self._take_over(new, source)
         return self
@@ -131,12 +134,12 @@ class ActiveRun:
             )
         return [RunRetried(by, tasks)]
 
-    def adopt(self, images: Images) -> list[Attempt]:
+    def adopt(self) -> list[Attempt]:
         """Take up the attempts that are under way on record."""
         for name in self.state.running:
             started = self.state.tasks[name].started
             assert started is not None
-            self.attempts[name] = adopt(self._job(name, images), started)
+            self.attempts[name] = adopt(self._job(name), started)
         self.adopted = True
         return list(self.attempts.values())
 
@@ -170,7 +173,6 @@ class ActiveRun:
         slots: int,
         now: float,
         host: Host,
-        images: Images,
         cache: Cache,
         sink: EventSink,
     ) -> list[Attempt]:
@@ -185,7 +187,7 @@ class ActiveRun:
             events: list[Event] = list(decision.events)
             begun: list[Attempt] = []
             for name in decision.start:
-                result = self._begin(name, now, host, images, cache)
+                result = self._begin(name, now, host, cache)
                 if isinstance(result, Attempt):
                     begun.append(result)
                     events.append(result.started())
@@ -237,10 +239,10 @@ class ActiveRun:
             attempt.process.go()
         return True
 
-    def _begin(self, name: str, now: float, host: Host, images: Images, cache: Cache) -> Attempt | Event:
+    def _begin(self, name: str, now: float, host: Host, cache: Cache) -> Attempt | Event:
         number = self.state.tasks[name].attempts + 1
         try:
-            job = self._job(name, images)
+            job = self._job(name)
             key = job.key
         except Exception as error:  # a run must end, whatever is wrong with one task
             return self._broken(name, number, error)
@@ -268,8 +270,8 @@ class ActiveRun:
         broken = InternalError(f"Task `{name}` could not be started: {error}.", hint="See the server's log.")
         return AttemptFailed(name, number, None, broken.to_json())
 
-    def _job(self, name: str, images: Images) -> Job:
-        return job_of(self.state, name, self.id, images, self.folder, self.masker)
+    def _job(self, name: str) -> Job:
+        return job_of(self.state, name, self.id, self.images, self.folder, self.masker)
 
 
 def _hit(job: Job, key: str | None, cache: Cache) -> TaskCached | None:

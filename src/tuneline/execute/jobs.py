@@ -80,10 +80,9 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
     image = images.get(name)
     if image is None:
         raise ValueError(f"there is no image `{name}` on this machine")
-    if name != container.image:  # the others were looked at before the run started
-        faults = image.faults(container)
-        if faults:
-            raise ValueError("; ".join(faults))
+    faults = image.faults(container)  # looked at before the run started, but not a name made since
+    if faults:
+        raise ValueError("; ".join(faults))
     asked = platform(context, state.tasks, node, container.platform) if container.platform else {}
     configs = inputs_of(node.component)
     if configs:

@@ -210,10 +210,10 @@ class Runner:
         if now < active.not_before or not active.store((), self._sink, now):
             return
         if not active.adopted:
-            for attempt in active.adopt(self._images):
+            for attempt in active.adopt():
                 self._watch(active, attempt)
         free = self._settings.task_slots - sum(len(run.attempts) for run in self._runs.values())
-        for attempt in active.start(free, now, self._host, self._images, self._cache, self._sink):
+        for attempt in active.start(free, now, self._host, self._cache, self._sink):
             self._watch(active, attempt)
         if active.attempts:
             self._runs.move_to_end(active.id)  # the next free slot is another run's

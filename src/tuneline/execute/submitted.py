@@ -37,6 +37,8 @@ class Submitted:
     """Its display name; empty: the pipeline's name and the run's id."""
     scheduled_at: float | None = None
     """The tick of a schedule that it was started for, Unix seconds."""
+    images: str = ""
+    """`host` or `containers`, where the user chose for this run; see `Settings.images`."""
     root: str = ""
     """Where its artifacts go; empty: the folder of the run."""
     retries: RunId | None = None

@@ -2,7 +2,17 @@
 or a refusal before anything of the run starts."""
 
 from tuneline.execute.images.contract import Call, Image, Images, Mount, Program, check_images
-from tuneline.execute.images.machine import MachineImages
+from tuneline.execute.images.machine import MachineImages, allowed
 from tuneline.execute.images.own import OwnImage
 
-__all__ = ["Call", "Image", "Images", "MachineImages", "Mount", "OwnImage", "Program", "check_images"]
+__all__ = [
+    "Call",
+    "Image",
+    "Images",
+    "MachineImages",
+    "Mount",
+    "OwnImage",
+    "Program",
+    "allowed",
+    "check_images",
+]

@@ -1,10 +1,11 @@
 """The images of this machine: what each name stands for."""
 
+import copy
 import time
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from tuneline.execute.images.contract import Call, Image, Program
+from tuneline.execute.images.contract import Call, Image, Images, Program
 from tuneline.execute.images.engine import EngineImage, Engines
 from tuneline.execute.images.environments import Environments
 from tuneline.execute.images.host import HostImage
@@ -16,6 +17,7 @@ from tuneline.plan.compile import IMAGE
 from tuneline.settings import Settings
 from tuneline_ir import Container
 
+Mode = Literal["", "host", "containers"]
 _ANY_PYTHON = (3, 0)
 
 
@@ -25,6 +27,7 @@ class MachineImages:
     def __init__(self, settings: Settings, env: Mapping[str, str], engines: Engines | None = None) -> None:
         """env: that of tasks."""
         self._settings = settings
+        self._mode: Mode = settings.images
         self._own = OwnImage()
         self._environments = Environments(settings.environments, settings.task_env)
         self._path = env.get("PATH", "")
@@ -36,7 +39,7 @@ class MachineImages:
             return self._own
         if name.partition(":")[0] in (CREATE, DELETE):
             return VolumeImage(name, self._settings.volumes)
-        mode, wanted = self._settings.images, wanted_by(name)
+        mode, wanted = self._mode, wanted_by(name)
         if wanted is not None and mode != "containers":
             return self._python(name, wanted)
         if mode == "host":
@@ -47,30 +50,43 @@ class MachineImages:
 
     def __iter__(self) -> Iterator[str]:
         """See Images."""
-        if self._settings.images != "containers":
+        if self._mode != "containers":
             yield "python:3.x"
         yield IMAGE
-        if self._settings.images == "host":
-            yield "any whose command is on this machine (TUNELINE_IMAGES is host)"
+        if self._mode == "host":
+            yield "any whose command is on this machine"
         elif self._engines.get() is not None:
             yield "any that the container engine has"
         else:
             yield "others if podman or docker is there, or with TUNELINE_IMAGES=host if their command is here"
 
+    def under(self, mode: Mode) -> "MachineImages":
+        """The same under another setting."""
+        found = copy.copy(self)
+        found._mode = mode
+        return found
+
     def _python(self, name: str, wanted: tuple[int, int]) -> PythonImage:
         return PythonImage(name, wanted, self._environments, self._path, self._settings.home)
+
+
+def allowed(images: Images, mode: str) -> Images:
+    """What images mean to a run whose user chose `mode`; empty: what they mean anyway."""
+    if isinstance(images, MachineImages) and mode in ("host", "containers"):
+        return images.under("host" if mode == "host" else "containers")
+    return images
 
 
 class RefusedImage:
     """An image that nothing here can run. See Image."""
 
-    def __init__(self, name: str, mode: Literal["", "host", "containers"]) -> None:
+    def __init__(self, name: str, mode: Mode) -> None:
         self._name = name
         self._mode = mode
 
     def faults(self, container: Container) -> list[str]:
         """See Image."""
-        asked = " (TUNELINE_IMAGES is containers)" if self._mode == "containers" else ""
+        asked = " (only containers are allowed)" if self._mode == "containers" else ""
         return [f"needs the image `{self._name}`, and neither podman nor docker answers here{asked}"]
 
     def digest(self, container: Container) -> str:
