@@ -42,6 +42,7 @@ class Environments:
         self._given = task_env
         self._interpreters = found or Interpreters()
         self._installed: dict[tuple[Path, int], Installed] = {}
+        self._known: tuple[int, Interpreter] | None = None
 
     def fault(self, wanted: Wanted) -> str | None:
         """Why nothing here can stand for a Python of that version."""
@@ -114,12 +115,19 @@ class Environments:
         return self._interpreters.at_least(wanted)
 
     def _given_python(self) -> Interpreter | None:
+        """That of the environment somebody else made; looked at again only when it was changed."""
         assert self._given is not None
-        python = Interpreter.of_environment(self._given)
-        if python is None:
+        try:
+            changed = (self._given / "pyvenv.cfg").stat().st_mtime_ns
+        except OSError:
             return None
-        folder = Path(packages_of(str(self._given), python.text))
-        return python if (folder / "kfp" / "dsl").is_dir() else None
+        if self._known is None or self._known[0] != changed:
+            python = Interpreter.of_environment(self._given)
+            packages = Path(packages_of(str(self._given), python.text)) if python else None
+            if python is None or packages is None or not (packages / "kfp" / "dsl").is_dir():
+                return None
+            self._known = changed, python
+        return self._known[1]
 
     def _missing(
         self, path: Path, python: Interpreter, installs: Sequence[Install]

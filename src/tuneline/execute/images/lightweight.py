@@ -6,6 +6,7 @@ Forms of all SDKs from 2.0 on: `packages_to_install`, `pip_index_urls`, `pip_tru
 `install_kfp_package=False`, `kfp_package_path`, `use_venv`, embedded artifacts and notebooks.
 """
 
+import functools
 import re
 import shlex
 from collections.abc import Sequence
@@ -73,11 +74,13 @@ def is_containerized(words: Sequence[str]) -> bool:
     return list(words[:3]) == ["python3", "-m", EXECUTOR] and "--component_module_path" not in words
 
 
+@functools.lru_cache(64)
 def _plain(script: str) -> str:
     """A script with every run of blanks, line ends and continuations as one blank."""
     return " ".join(script.replace("\\\n", " ").split())
 
 
+@functools.lru_cache(256)
 def _preamble(script: str) -> tuple[Install, ...] | None:
     """What a preamble installs; None if it is no preamble of the SDK."""
     found = _INSTALL.fullmatch(_plain(script))

@@ -22,6 +22,7 @@ class Installed:
     """What each of them requires."""
     python: str = ""
     """The version of the interpreter, for markers; empty: that of this process."""
+    _asked: dict[tuple[str, bool], bool] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, folders: Sequence[Path], python: str = "") -> "Installed":
@@ -41,11 +42,13 @@ class Installed:
         no_deps: whether what the package itself needs is left out of account. Any exact version 2.x of `kfp`
         is taken as met by the one that is there.
         """
-        try:
-            wanted = Requirement(requirement)
-        except InvalidRequirement:  # a file or an URL
-            return False
-        return self._met(wanted, no_deps, "", set())
+        key = requirement, no_deps
+        if key not in self._asked:
+            try:
+                self._asked[key] = self._met(Requirement(requirement), no_deps, "", set())
+            except InvalidRequirement:  # a file or an URL
+                self._asked[key] = False
+        return self._asked[key]
 
     def _met(self, wanted: Requirement, no_deps: bool, extra: str, seen: set[str]) -> bool:
         if wanted.marker is not None and not wanted.marker.evaluate(self._environment(extra)):
