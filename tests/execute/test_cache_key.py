@@ -35,6 +35,7 @@ BASE: dict[str, Any] = {
         {"inputs": {"data": [D1, D1]}},
         {"inputs": {"other": [D1]}},
         {"image": "sha256:other"},
+        {"provided": {"secretAsEnv": [{"secretNameParameter": "other"}]}},
         {"container": Container("tuneline", ("tuneline", "step", "b"), ("{{$}}",))},
         {"container": replace(BASE["container"], env={"A": "1"})},
         {"component": replace(COMPONENT, outputs=Interface())},

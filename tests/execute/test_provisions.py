@@ -307,3 +307,25 @@ def test_quantities_are_numbers(text: str, number: float) -> None:
 def test_other_texts_are_no_quantities(text: str) -> None:
     with pytest.raises(ValueError, match="is no quantity"):
         quantity(text)
+
+
+def test_the_cache_knows_what_a_task_was_given(machine: Runner, log: EventLog, tmp_path: Path) -> None:
+    """Another secret is another task; what is done in a workspace is no output that could be taken over."""
+    write(tmp_path, "secrets", "one", pw="1")
+    write(tmp_path, "secrets", "two", pw="2")
+
+    def ir(secret: str, script: str, *, config: dict[str, Any] | None = None) -> dict[str, Any]:
+        platform = {"secretAsEnv": [from_secret("PW", "pw", secret)]}
+        found = pipeline({"t": shell(script)}, {"t": platform}, config=config)
+        found["pipeline_spec"]["root"]["dag"]["tasks"]["t"]["cachingOptions"] = {"enableCache": True}
+        return found
+
+    kinds = []
+    for place, secret in enumerate(("one", "two", "one")):
+        run(machine, log, ir(secret, "printf $PW >$0"), id=f"s{place}")
+        kinds.append(log.kinds(f"s{place}", "t")[-1])
+    assert kinds == ["task_succeeded", "task_succeeded", "task_cached"]
+    config = {"workspace": {"size": "1Gi"}}
+    for id in ("w1", "w2"):
+        run(machine, log, ir("one", "touch /kfp-workspace/x && printf $PW >$0", config=config), id=id)
+        assert (tmp_path / "runs" / id / "workspace" / "x").exists()

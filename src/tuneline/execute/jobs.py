@@ -12,6 +12,7 @@ from typing import Any
 
 from tuneline.execute.images import Image, Images
 from tuneline.execute.passthrough import inputs_of, task_config
+from tuneline.execute.provisions import SEEN
 from tuneline.execute.submitted import WORKSPACE_FOLDER
 from tuneline.plan.cache import cache_key
 from tuneline.plan.compile import IMAGE
@@ -22,7 +23,7 @@ from tuneline.plan.inputs import given, platform
 from tuneline.plan.nodes import Given, Node
 from tuneline.plan.schedule import RunState
 from tuneline.plan.secrets import Masker
-from tuneline_ir import Component, Constant, Container, Importer, Task, resolve
+from tuneline_ir import WORKSPACE, Component, Constant, Container, Importer, Task, resolve
 
 _IMPORTING = Container(IMAGE, ("tuneline", "step", "importer"), ("--executor-input", "{{$}}"))
 
@@ -60,8 +61,16 @@ class Job:
             return None
         digests = {name: [_content(ref) for ref in refs] for name, refs in self.inputs.items()}
         image = self.image.digest(self.container)
+        provided = {key: value for key, value in self.platform.items() if key in SEEN}
         return cache_key(
-            self.task, self.component, self.container, self.parameters, digests, image, self.pipeline
+            self.task,
+            self.component,
+            self.container,
+            self.parameters,
+            digests,
+            image,
+            self.pipeline,
+            provided,
         )
 
 
@@ -84,6 +93,7 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
     if faults:
         raise ValueError("; ".join(faults))
     asked = platform(context, state.tasks, node, container.platform) if container.platform else {}
+    workspace = folder / WORKSPACE_FOLDER if context.pipeline.workspace is not None else None
     configs = inputs_of(node.component)
     if configs:
         config = task_config(node.component, container, asked)
@@ -101,10 +111,10 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
         folder=folder / path,
         pipeline=context.pipeline.name,
         read=read(found, masker),
-        cached=_cached(node, container, importer),
+        cached=_cached(node, container, importer) and not _shares(container, parameters, found, workspace),
         importer=importer,
         platform=asked,
-        workspace=folder / WORKSPACE_FOLDER if context.pipeline.workspace is not None else None,
+        workspace=workspace,
     )
 
 
@@ -115,6 +125,18 @@ def _cached(node: Node, container: Container, importer: Importer | None) -> bool
     words = [*container.command, *container.args]
     acts = container.image == IMAGE and words[:2] == ["tuneline", "step"] and words[2] in ACTING
     return node.task.cached and not node.uncached and not acts
+
+
+def _shares(
+    container: Container, parameters: Mapping[str, Any], found: Given, workspace: Path | None
+) -> bool:
+    """Whether a task has to do with the run's workspace: what it does there is no output that could be taken
+    over."""
+    if workspace is None:
+        return False
+    texts = [*container.command, *container.args, *container.env.values(), repr(dict(parameters))]
+    texts += [ref.uri for refs in found.artifacts.values() for ref in refs]
+    return any(name in text for text in texts for name in (str(workspace), WORKSPACE, "workspace_path"))
 
 
 def _importing(importer: Importer, found: Given, names: Mapping[str, str]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def unlimited(options: Mapping[str, Any]) -> tuple[str, ...]:
     """A sentence about limits, for a task that runs without a container."""
     parts = []
     if "cpus" in options:
-        parts.append(f"{options['cpus']:g} cores")
+        parts.append(f"{options['cpus']:g} core{'' if options['cpus'] == 1 else 's'}")
     if "memory_bytes" in options:
         parts.append(f"{options['memory_bytes'] / 1e9:g} GB of memory")
     notes = [f"is limited to {' and '.join(parts)}: {_ELSEWHERE}"] if parts else []

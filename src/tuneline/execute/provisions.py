@@ -15,10 +15,14 @@ from typing import Any
 from tuneline.errors import MissingPartError, SpecError
 from tuneline.execute.claims import is_name
 from tuneline.execute.images import Mount
-from tuneline.execute.images.python import WORKSPACE
 from tuneline.execute.limits import limits, unheeded
 from tuneline.settings import Settings
+from tuneline_ir import WORKSPACE
 
+SEEN = frozenset(
+    ("secretAsEnv", "secretAsVolume", "configMapAsEnv", "configMapAsVolume", "pvcMount", "fieldPathAsEnv")
+)
+"""What of a platform document a task can see, by its keys there."""
 _NAMESPACE = "default"
 
 

@@ -22,6 +22,7 @@ def cache_key(
     inputs: Mapping[str, Sequence[str]],
     image: str,
     pipeline: str,
+    provided: Mapping[str, Any] | None = None,
 ) -> Digest:
     """The key of a task.
 
@@ -30,6 +31,7 @@ def cache_key(
         inputs: what the task can see of its input artifacts, by name.
         image: the digest of what the container's image stands for.
         pipeline: its name.
+        provided: what the platform document gives it: names of secrets, config maps and volumes.
     A custom `cacheKey` takes the place of everything but the pipeline's and the component's names, as
     Kubeflow has it.
     """
@@ -50,5 +52,6 @@ def cache_key(
             "env": dict(container.env),
             "parameters": json.dumps(dict(parameters), sort_keys=True),  # a task may put out Infinity
             "inputs": {name: list(listed) for name, listed in inputs.items()},
+            **({"provided": dict(provided)} if provided else {}),
         }
     )

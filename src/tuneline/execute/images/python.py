@@ -14,10 +14,8 @@ from tuneline.execute.images.interpreters import Wanted
 from tuneline.execute.images.lightweight import EXECUTOR, Lightweight, is_containerized, read
 from tuneline.execute.images.mapping import PathMap
 from tuneline.execute.limits import unlimited
-from tuneline_ir import Container
+from tuneline_ir import WORKSPACE, Container
 
-WORKSPACE = "/kfp-workspace"
-"""Where Kubeflow mounts a run's workspace; its SDK has that as a constant, in two modules."""
 _CONSTANTS = tuple(
     f"kfp.dsl.{module}:WORKSPACE_MOUNT_PATH" for module in ("constants", "types.artifact_types")
 )
