@@ -21,7 +21,8 @@ from tests.kubeflow import TASK_ENV, component
 from tuneline.errors import SpecError
 from tuneline.execute.images import MachineImages
 from tuneline.execute.images.environments import Environments
-from tuneline.execute.images.interpreters import Interpreters
+from tuneline.execute.images.interpreters import Interpreter, Interpreters
+from tuneline.execute.images.lightweight import Install
 from tuneline.execute.layers import is_ready
 from tuneline.execute.runner import Runner
 from tuneline.plan.events import AttemptStarted, RunEnded
@@ -223,6 +224,18 @@ def test_a_task_environment_is_made_by_the_first_task_that_needs_it(
     assert text.startswith("Installing Kubeflow's SDK (kfp==2.17.0)")
     assert not is_ready(str(tmp_path / "environments" / "kfp"))
     assert not (tmp_path / "environments" / "kfp").exists()
+
+
+def test_a_task_environment_that_another_task_is_making_counts_as_it_will_be(tmp_path: Path) -> None:
+    """What a component asks for is not looked for in a half-made folder, and then installed a second time."""
+    version = Interpreter.own()
+    wanted = version.version[:2]
+    kfp, more = Install(("kfp==2.17.0",), no_deps=True), Install(("greeting",))
+    before = Environments(tmp_path).of(wanted, [more, kfp], {})
+    (tmp_path / "kfp" / "lib" / f"python{wanted[0]}.{wanted[1]}" / "site-packages").mkdir(parents=True)
+    during = Environments(tmp_path)
+    assert during.of(wanted, [kfp], {}).python == str(tmp_path / "kfp" / "bin" / "python")
+    assert during.of(wanted, [more, kfp], {}) == before
 
 
 def test_what_cannot_run_is_refused_before_anything_does(python: Runner, log: EventLog) -> None:

@@ -148,10 +148,9 @@ class Environments:
 
     def _packages(self, path: Path, python: Interpreter) -> Installed:
         folder = Path(packages_of(str(path), python.text))
-        try:
-            key = (folder, folder.stat().st_mtime_ns)
-        except FileNotFoundError:  # to be made: it will have this
+        if path != self._given and not is_ready(str(path)):  # to be made, or half made now: it will have this
             return Installed({"kfp": SDK.partition("==")[2], "typing-extensions": "4.0"}, {}, python.text)
+        key = (folder, folder.stat().st_mtime_ns)
         if key not in self._installed:
             self._installed[key] = Installed.of([folder], python.text)
         return self._installed[key]
