@@ -2,16 +2,21 @@
 
 import importlib.metadata
 import json
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import openai
 import pytest
+from tests.serve.pyfunc_package import pyfunc_package
 from tests.serve.releases import make_release
 
+from tuneline.control import launching
 from tuneline.control.launching import Runtimes
 from tuneline.errors import ModelError, ProofError
 from tuneline.plan.endpoints import Desired, ReleaseFacts
+from tuneline.serve.interpreters import version_of
 from tuneline.serve.proof import base_file_sha256
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -52,6 +57,33 @@ def test_what_was_not_proven_may_not(facts, fact):
 def test_a_package_that_is_gone_is_said_to_be_gone(facts, tmp_path):
     with pytest.raises(ModelError, match="is gone"):
         Runtimes().check(replace(facts, package=tmp_path / "gone"), WANTED)
+
+
+def test_own_code_is_served_only_in_the_environment_it_was_proven_in(tmp_path, monkeypatch):
+    """Requirements such as `scikit-learn==1.7.*` may be met by another version when the environment is made
+    again."""
+    folder = pyfunc_package(tmp_path / "package")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    here = Path(sys.executable)
+    monkeypatch.setattr(launching, "interpreter_of", lambda *_: here)
+    proof = {
+        "passed": True,
+        "runtime": "pyfunc",
+        "runtime_version": version_of(here, {"requirements": ["httpx>=0.1", "pytest"]}),
+        "base_file_sha256": "",
+        **{name: manifest[name] for name in ("served_digest", "adapter_digest")},
+        "template_hash": "",
+        "tokenizer_hash": "",
+    }
+    release = ReleaseFacts("flows@1.0.0", "flows", folder, "sha256:1", Path(), proof, manifest)
+    wanted = Desired("e", 1, "flows@1.0.0", "", runtime="pyfunc")
+    Runtimes().check(release, wanted)
+    command = Runtimes().command(release, wanted, 8000)
+    assert command[command.index("--python") + 1] == str(here)
+    assert "--base" not in command
+    other = replace(release, proof={**proof, "runtime_version": "3.11.7, httpx 0.0.1, environment 0"})
+    with pytest.raises(ProofError, match=r"runtime_version: proven 3\.11\.7, httpx 0\.0\.1"):
+        Runtimes().check(other, wanted)
 
 
 class OneThread(Runtimes):

@@ -1,55 +1,19 @@
 """The runtime `pyfunc` as it is deployed: the real program, a real child with the model, asked over HTTP."""
 
-import json
 import sys
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.serve.pyfunc_package import SERVE, pyfunc_package
 
 from tuneline.errors import ModelError
-from tuneline.serve import child, package
+from tuneline.serve import child
 from tuneline.serve.interpreters import version_of
-from tuneline.serve.pyfunc import ABOUT, MAX_BODY
-from tuneline.types import digest_bytes
+from tuneline.serve.pyfunc import MAX_BODY
 
 pytestmark = pytest.mark.slow
-
-SERVE = """
-import json, math, os, time
-class Model:
-    def __init__(self, folder):
-        self.by = json.load(open(os.path.join(folder, "model.json")))["by"]
-        print("loaded", flush=True)
-    def predict(self, rows, params=None):
-        print("asked")
-        if rows == "die":
-            os._exit(3)
-        if rows == "nan":
-            return [math.nan, math.inf, 1.5]
-        by = (params or {}).get("by", self.by)
-        return [{"label": row["x"] * by} for row in rows]
-def load(model_dir):
-    return Model(model_dir)
-"""
-
-
-def files(folder: Path, serve: str = SERVE) -> Path:
-    """A release's package, as far as this runtime reads it."""
-    code = folder / "served" / "code"
-    code.mkdir(parents=True)
-    (code / "serve.py").write_text(serve)
-    about = {"entry": "serve.py:load", "entries": ["serve.py:load"], "requirements": ["httpx>=0.1", "pytest"]}
-    (code / ABOUT).write_text(json.dumps({**about, "image": "python:3.11", "example": {"x": 2}}))
-    (folder / "model").mkdir()
-    (folder / "model" / "model.json").write_text('{"by": 10}')
-    (folder / "rows.txt").write_text("")
-    (folder / "README.md").write_text("")
-    listed = {path: package.file_digest(folder / path) for path in package.content_files(folder)}
-    manifest = {"schema": 1, "model": "flows", "base": {}, "rows_digest": digest_bytes(b""), "files": listed}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
 
 
 def running(folder: Path):
@@ -60,7 +24,7 @@ def running(folder: Path):
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     with (
-        running(files(tmp_path_factory.mktemp("release") / "package")) as url,
+        running(pyfunc_package(tmp_path_factory.mktemp("release") / "package")) as url,
         httpx.Client(base_url=url, timeout=30, trust_env=False) as found,
     ):
         yield found
@@ -144,7 +108,7 @@ def test_many_at_once_each_get_their_own(client):
 
 
 def test_a_model_that_dies_ends_the_runtime_so_that_it_is_started_anew(tmp_path):
-    with running(files(tmp_path / "package")) as url:
+    with running(pyfunc_package(tmp_path / "package")) as url:
         answer = httpx.post(f"{url}/invocations", json={"inputs": "die"}, timeout=30, trust_env=False)
         assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
 
@@ -161,13 +125,13 @@ def test_a_model_that_dies_ends_the_runtime_so_that_it_is_started_anew(tmp_path)
     ],
 )
 def test_a_model_that_cannot_be_loaded_is_said_why(tmp_path, serve, said):
-    with pytest.raises(ModelError) as caught, running(files(tmp_path / "package", serve)):
+    with pytest.raises(ModelError) as caught, running(pyfunc_package(tmp_path / "package", serve)):
         pass
     assert said in "\n".join(caught.value.details)
 
 
 def test_a_changed_package_is_not_served(tmp_path):
-    folder = files(tmp_path / "package")
+    folder = pyfunc_package(tmp_path / "package")
     (folder / "served/code/serve.py").write_text(SERVE + "\n")
     with pytest.raises(ModelError) as caught, running(folder):
         pass

@@ -70,6 +70,7 @@ class Line:
 
     def _python(self, container: dict[str, Any], given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
         """The component without its installation: the shell, the program, the source, as they are."""
+        assert TASK_ENV.is_dir(), "make .venv-task/.ready makes the environment that Python components run in"
         assert container["command"][:2] == ["sh", "-c"]
         words = [*container["command"][3:], *container["args"]]
         words = [json.dumps(given) if word == "{{$}}" else word for word in words]

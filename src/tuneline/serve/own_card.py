@@ -7,9 +7,8 @@ from typing import Any
 
 def own_card(manifest: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """The text. about: tuneline.json of the code."""
-    recipe = manifest["recipe"]
-    params = "".join(f"- `{name}`: {json.dumps(value)}\n" for name, value in recipe["params"].items())
-    needs = "".join(f"- `{text}`\n" for text in recipe["requirements"])
+    params = "".join(f"- `{name}`: {json.dumps(value)}\n" for name, value in manifest["params"].items())
+    needs = "".join(f"- `{text}`\n" for text in manifest["requirements"])
     labels = f" It tells apart: {', '.join(manifest['labels'])}." if manifest["labels"] else ""
     body = json.dumps({"dataframe_records": [about["example"]]}, ensure_ascii=False)
     parts = [

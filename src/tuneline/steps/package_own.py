@@ -49,11 +49,12 @@ def manifest(
     given: Mapping[str, Any], about: Mapping[str, Any], data: Mapping[str, Any], folder: Path, rows: str
 ) -> dict[str, Any]:
     """manifest.json but for its list of files."""
+    code = digest_path(folder / "served" / CODE)[0]
     recipe = {
-        "params": given["params"],
+        **{f"params.{name}": value for name, value in given["params"].items()},
         "entries": about["entries"],
         "requirements": about["requirements"],
-        "code_digest": digest_path(folder / "served" / CODE)[0],
+        "code": code.removeprefix("sha256:")[:12],  # a version's reason says what of the recipe changed
     }
     return {
         "schema": package.SCHEMA,
@@ -65,6 +66,9 @@ def manifest(
         "template": {},
         "template_hash": "",
         "tokenizer_hash": "",
+        "params": given["params"],
+        "requirements": about["requirements"],
+        "code_digest": code,
         "recipe": recipe,
         "recipe_digest": digest_json(recipe),
         "data_digest": data["data_digest"],
