@@ -18,7 +18,7 @@ def run(tmp_path: Path):
     def make(before: list[str], **task) -> tuple[int, str]:
         folder = AttemptFolder(tmp_path / "t" / "1")
         commands = [["sh", "-c", command] for command in before]
-        folder.make({"before": commands, "timeout_s": 0, "grace_s": 1, **task})
+        folder.make({"before": commands, "timeout_s": 0, "grace_s": 1, **task}, {})
         shim = launch(folder.path, folder.log, dict(os.environ), packages="entry" in task)
         shim.go()
         while not shim.ended():

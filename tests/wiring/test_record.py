@@ -30,7 +30,7 @@ def test_a_second_server_of_a_database_is_refused_and_the_first_is_named(homes):
         with pytest.raises(ConflictError) as wrong:
             open_record(homes[1], True, 2.0, second)
     said = wrong.value.message
-    assert said.startswith("The record postgresql://tuneline@/db")
+    assert said.startswith("The record postgresql://tuneline@/postgres")
     assert said.endswith(f"already has a server: process {os.getpid()} on {socket.gethostname()}.")
     assert "TUNELINE_DATABASE_URL" in wrong.value.hint
     assert "s3cret" not in str(wrong.value.to_json())
@@ -73,5 +73,5 @@ def test_a_server_that_lost_its_record_to_another_one_stops(homes, postgres, cap
             assert not stopped.wait(0.02)
         record.claimed = lambda: Record.claimed(record)
         assert stopped.wait(5)
-    assert "Another server has the record postgresql://tuneline@/db" in caplog.text
+    assert "Another server has the record postgresql://tuneline@/postgres" in caplog.text
     assert "s3cret" not in caplog.text
