@@ -374,6 +374,19 @@ def test_a_runtime_killed_before_it_answered_is_not_noticed_by_the_client(served
     assert json.loads(answers[0][2])["release"] == "b@1.0.0"
 
 
+def test_a_post_to_what_may_not_repeat_reaches_it_once(site):
+    """A request that the runtime dies of; the next runtime must not be shown it."""
+    runtimes = [site.runtime(f"r{n}@1.0.0") for n in range(2)]
+    site.start_router()
+    site.route(("r0", runtimes[0][1], 100.0), repeat_all=False)
+    for _ in range(3):
+        assert site.ask("GET", "/v1/completions")[0] == 200  # leaves a connection that is kept
+    status, _, body = site.ask("POST", "/kill", b"{}")
+    assert (status, b"ended while it answered, 1 times" in body) == (502, True)
+    site.route(("r1", runtimes[1][1], 100.0), repeat_all=False)
+    assert site.ask("POST", "/echo", b"{}")[0] == 200
+
+
 def test_a_request_that_kills_every_runtime_ends(served):
     """Each of four runtimes is killed by it; it is not asked again for ever."""
     ports = [served.one_port]

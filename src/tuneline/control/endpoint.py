@@ -20,6 +20,7 @@ from tuneline.control.processes import MARK, Running
 from tuneline.control.routes import Routes
 from tuneline.errors import TunelineError
 from tuneline.plan import revisions as plan
+from tuneline.plan.apps import KIND as APP
 from tuneline.plan.endpoints import Desired, EndpointStore
 from tuneline.plan.revisions import Policy, Revision, Role, Seen, State
 from tuneline.plan.rollout import decide, failures_after
@@ -207,7 +208,7 @@ class Endpoint:
                 self._change(each.id, role=Role.LIVE)
             elif each.id != id and each.role is Role.LIVE:
                 self._change(each.id, role=Role.KEPT)
-        self._routes.write(id, self._revisions.values())
+        self._routes.write(id, self._revisions.values(), repeat_all=self._desired.runtime != APP)
 
     def _record_live(self, id: str) -> None:
         release, before, desired = self._revisions[id].release, self._store.live(self.name), self._desired

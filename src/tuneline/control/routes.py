@@ -45,14 +45,18 @@ class Routes:
         ack = traffic.read_json(self._folder / ACK_FILE)
         return ack.get("generation") == self.generation, ack.get("in_flight") or {}
 
-    def write(self, id: str | None, revisions: Iterable[Revision]) -> None:
-        """Send all requests to revision `id`; None: nobody gets any. Raises: OSError."""
+    def write(self, id: str | None, revisions: Iterable[Revision], repeat_all: bool = True) -> None:
+        """Send all requests to revision `id`; None: nobody gets any. repeat_all: see `traffic.Limits`.
+
+        Raises: OSError.
+        """
         listed = tuple(
             traffic.Revision(each.id, each.release, HOST, each.port, 100.0 if each.id == id else 0.0)
             for each in revisions
             if each.id == id or (id is not None and each.role is Role.KEPT and each.state is State.READY)
         )
-        fresh = replace(self._traffic, generation=self.generation + 1, revisions=listed)
+        limits = replace(self._traffic.limits, repeat_all=repeat_all)
+        fresh = replace(self._traffic, generation=self.generation + 1, revisions=listed, limits=limits)
         traffic.replace_json(self._folder / TRAFFIC_FILE, fresh.to_json())
         self._traffic = fresh
         LOG.info("%s: generation %d sends requests to %s", fresh.endpoint, fresh.generation, id or "nobody")

@@ -39,7 +39,7 @@ class Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_answer", "_body", "_chunked_out", "_client", "_delay", "_held", "_key", "_over",
+        "_answer", "_body", "_chunked_out", "_client", "_delay", "_held", "_key", "_may_repeat", "_over",
         "_pending", "_replays", "_retries", "_router", "_started", "_status", "_task", "_timer", "_upstream",
         "at", "body_done", "bytes_in", "bytes_out", "head", "progress", "request_id", "revision",
     )  # fmt: skip
@@ -62,6 +62,7 @@ class Exchange:
         self._timer: asyncio.TimerHandle | None = None
         self._delay = FIRST_DELAY_S
         self._replays = self._retries = self._status = 0
+        self._may_repeat = router.traffic.limits.may_repeat(head.method)
         self._chunked_out = self._over = self._held = False
 
     # What the client's side calls
@@ -156,10 +157,8 @@ class Exchange:
             return
         self._pending = None
         self._replays += 0 if stale else 1
-        if self._replays > MAX_REPLAYS or self._too_late():
-            self._fail(
-                502, f"The release ended while it answered this request, {self._replays} times: {reason}"
-            )
+        if not self._may_repeat or self._replays > MAX_REPLAYS or self._too_late():
+            self._fail(502, f"The release ended while it answered, {self._replays} times: {reason}")
         else:
             self._again(0.0 if stale else self._delay)
 
@@ -184,7 +183,8 @@ class Exchange:
             self._refuse(503, "No release is served here now. Ask again in a moment.", retry_after_s=5)
             return
         address = (revision.host, revision.port)
-        upstream = self._router.pool.take(address)
+        # whether a kept connection that is closed right now still took the request, nobody knows
+        upstream = self._router.pool.take(address) if self._may_repeat else None
         if upstream is not None:
             self._ask(upstream)
         else:

@@ -17,6 +17,8 @@ from tuneline.errors import ConflictError
 
 TRAFFIC_FILE = "traffic.json"
 ACK_FILE = "ack.json"
+REPEATABLE = (b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE")
+"""Methods that by HTTP's own rules may be repeated, whatever they reach."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class Limits:
     """How long a request of which nothing was answered yet may wait for a revision to be back."""
     timeout_s: float = 600.0
     """How long a request may go without a byte from either side."""
+    repeat_all: bool = True
+    """Whether a POST may be asked again although a runtime had it: a model's may, an app's may not."""
+
+    def may_repeat(self, method: bytes) -> bool:
+        """Whether a request of this method may be asked again although a runtime had it."""
+        return self.repeat_all or method in REPEATABLE
 
 
 @dataclass(frozen=True)
