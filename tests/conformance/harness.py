@@ -23,6 +23,12 @@ SDK = Path(os.environ.get("TUNELINE_TEST_KFP_PYTHON") or ROOT / ".venv-kfp" / "b
 """The interpreter with kfp 2.17.0 and kfp-kubernetes; `make` builds it."""
 TASKS = ROOT / ".venv-task"
 """The environment that Python components run in; `make` builds it."""
+SECRETS = {
+    "secrets/login/user": "ann",
+    "secrets/login/password": "s3cret",
+    "configmaps/settings/color": "blue",
+}
+"""Secrets and config maps of the server's home, by path."""
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 
 
@@ -66,6 +72,9 @@ class Server:
     def __init__(self, home: Path, **env: str) -> None:
         given = {"TUNELINE_IMAGES": "host", "TUNELINE_TASK_ENV": str(TASKS), "TUNELINE_OFFLINE": "0"}
         self.world = World(home, **{**given, **env})
+        for path, value in SECRETS.items():
+            (home / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (home / path).write_text(value)
         self._http = self._started()
 
     def _started(self) -> httpx.Client:

@@ -19,6 +19,7 @@ from tuneline.execute.keeping import Keeping
 from tuneline.execute.submitted import Submitted, final_states, names_of, read_secrets
 from tuneline.plan.decisions import decide, to_retry
 from tuneline.plan.events import (
+    DEADLINE,
     AttemptFailed,
     Cache,
     CancelRequested,
@@ -73,6 +74,8 @@ class ActiveRun:
         """What the run that this one retries has done, by path."""
         self.definitions: dict[str, Digest] = {}
         self.retries = RunId("")
+        self.began = 0.0
+        """When it started, or was last retried."""
         self.adopted = False
         """Whether attempts of an earlier runner were taken up."""
 
@@ -99,7 +102,7 @@ class ActiveRun:
         self = cls(new.run, context, lease, folder, secrets)
         self.images, self.keeping = allowed(images, new.images), keeping
         for stored in source.events(new.run):
-            self.state.apply(stored.event)
+            self._apply(stored.event, stored.at)
         if not self.state.started or self.state.ended:  # one under way goes on; its tasks may fail
             check_images(pipeline, self.images)
         if new.retries is not None:
@@ -165,7 +168,7 @@ class ActiveRun:
             return False
         done, self.unsent = self.unsent, []
         for event in done:
-            self.state.apply(event)
+            self._apply(event, now)
         return True
 
     def start(
@@ -181,6 +184,8 @@ class ActiveRun:
         Raises: LeaseLost.
         """
         started: list[Attempt] = []
+        if not self.store(self._too_late(now), sink, now):
+            return started
         while True:
             self.state.advance(now)
             decision = decide(self.state, slots - len(started), now, self.masker)
@@ -198,6 +203,24 @@ class ActiveRun:
             if not self._commit(events, begun, sink, now):
                 return started
             started.extend(begun)
+
+    @property
+    def wake_at(self) -> float | None:
+        """When something is due though nothing happens: a retry, or the end of the run's time."""
+        due = [self.state.delayed[0][0]] if self.state.delayed else []
+        if self.state.context.deadline_s and self.state.canceled_by is None:
+            due.append(self.began + self.state.context.deadline_s)
+        return min(due, default=None)
+
+    def _apply(self, event: Event, at: float) -> None:
+        self.state.apply(event)
+        if isinstance(event, RunStarted | RunRetried):
+            self.began = at
+
+    def _too_late(self, now: float) -> Sequence[Event]:
+        limit_s = self.state.context.deadline_s
+        late = limit_s and self.state.started and now >= self.began + limit_s
+        return self.cancel(DEADLINE) if late else ()
 
     def stopping(self) -> Sequence[Attempt]:
         """Attempts to end, because the run was canceled."""

@@ -168,8 +168,8 @@ class Runner:
         for run in self._runs.values():
             if run.not_before > now:
                 times.append(run.not_before - now)
-            elif run.state.delayed:
-                times.append(max(0.0, run.state.delayed[0][0] - now))
+            elif run.wake_at is not None:
+                times.append(max(0.0, run.wake_at - now))
             if any(attempt.unwatched for attempt in run.attempts.values()):
                 times.append(_POLL_S)
         return min(times, default=None)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from tuneline.plan.events import (
+    DEADLINE,
     AttemptFailed,
     Event,
     GraphStarted,
@@ -188,11 +189,18 @@ def _cause(state: RunState, graph: Node) -> dict[str, Any]:
     return {**error, "task": error.get("task", child.path)}
 
 
+def _too_late(state: RunState) -> dict[str, Any]:
+    limit = f"{state.context.deadline_s:g} s"
+    return {"code": "deadline", "message": f"The run took longer than the {limit} that its pipeline allows.",
+            "hint": "Set `active_deadline_seconds` higher, or none.", "details": [], "retry": True,
+            "task": ""}  # fmt: skip
+
+
 def _end(state: RunState) -> RunEnded:
     root = state.root
     statuses = {state.tasks[path].status for path in root.children}
     if state.canceled_by is not None and statuses - {*GOOD, Status.SKIPPED}:
-        return RunEnded("CANCELED")
+        return RunEnded("FAILED", _too_late(state)) if state.canceled_by == DEADLINE else RunEnded("CANCELED")
     if root.failed:
         return RunEnded("FAILED", _cause(state, root))
     try:

@@ -171,6 +171,10 @@ class TaskSkipped(Event):
     reason: str
 
 
+DEADLINE = "the deadline"
+"""Who asks for the end of a run that took longer than its pipeline allows."""
+
+
 @dataclass(frozen=True)
 class CancelRequested(Event):
     """Somebody asked for the run to end. Running tasks are stopped; nothing new starts."""

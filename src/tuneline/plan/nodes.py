@@ -110,6 +110,11 @@ class Context:
     final_states: Mapping[Status, str] = field(default_factory=dict)
     """How a final status names an end; others than these are named as they are."""
 
+    @property
+    def deadline_s(self) -> float:
+        """How long the run may take; 0: as long as it takes."""
+        return float(self.pipeline.platform.get("activeDeadlineSeconds") or 0)
+
     def kind_of(self, component: Component) -> Kind:
         """What an instance of a component is, if it is no loop."""
         if component.dag is not None:

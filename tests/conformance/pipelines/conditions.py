@@ -205,6 +205,12 @@ NOT_EVALUATED = {"state": "FAILED", "tasks": {"condition-1": "FAILED", "echo-2":
     name="condition-compares-unlike-things",
     change=_broken(f"{NAME} == true"),
     parameters={"text": "true"},
+    tasks={"condition-1": "SKIPPED", "echo-2": "SUCCEEDED"},
+)
+@case(
+    name="condition-that-is-none",
+    change=_broken(NAME),
+    parameters={"text": "true"},
     errors={"condition-1": "true"},
     **NOT_EVALUATED,
 )

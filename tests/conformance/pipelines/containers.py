@@ -158,13 +158,6 @@ def resources(memory: str, gpus: int) -> str:
 
 
 @case(
-    name="an-image-given-as-a-parameter-refused",
-    parameters={"image": "example.org/unheard-of:1"},
-    state="FAILED",
-    tasks={"done": "FAILED"},
-    errors={"done": "unheard-of"},
-)
-@case(
     parameters={"image": "python:3.11-slim"},
     tasks={"done": "SUCCEEDED"},
     outputs={"Output": "done"},

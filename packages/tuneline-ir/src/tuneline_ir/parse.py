@@ -135,6 +135,7 @@ def _platform(platform: Node) -> tuple[dict[str, Mapping[str, Any]], Node]:
     }
     config = kubernetes.node("pipelineConfig")
     config.node("workspace")
+    config.number("activeDeadlineSeconds", 0)
     return found, config
 
 
