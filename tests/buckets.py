@@ -31,36 +31,40 @@ class Flaky:
 
 
 @contextmanager
-def s3() -> Iterator[Flaky]:
-    """An S3 server with one bucket, at AWS_ENDPOINT_URL with credentials in the environment."""
+def s3() -> Iterator[tuple[Flaky, dict[str, str]]]:
+    """An S3 server with one bucket, and the environment in which the library finds it."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    env = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    }
+    assert server._server is not None
+    flaky = Flaky(server._server.app)
+    server._server.app = flaky
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        }.items():  # fmt: skip
+        for name, value in env.items():
             patch.setenv(name, value)
-        server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        assert server._server is not None
-        flaky = Flaky(server._server.app)
-        server._server.app = flaky
         client = boto3.client("s3")
         client.create_bucket(Bucket=BUCKET)
         client.close()
-        yield flaky
-        server.stop()
+    yield flaky, env
+    server.stop()
 
 
 @contextmanager
-def gcs() -> Iterator[None]:
-    """A Google Cloud Storage server with one bucket, at STORAGE_EMULATOR_HOST."""
+def gcs() -> Iterator[dict[str, str]]:
+    """A Google Cloud Storage server with one bucket: the environment in which the library finds it."""
     server = create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
     server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server._api._httpd.server_address[1]}")
-        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # it asks a server that is not there
-        yield
+    yield {
+        "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{server._api._httpd.server_address[1]}",
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # it asks a server that is not there
+    }
     server.stop()

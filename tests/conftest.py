@@ -43,7 +43,7 @@ def new_database(database_url: str, request: pytest.FixtureRequest, tmp_path: Pa
 
 
 @pytest.fixture(scope="session")
-def s3():
+def s3_server():
     """A real S3 server with the bucket `lines`: about a second at the first use."""
     from tests import buckets  # noqa: PLC0415
 
@@ -51,10 +51,26 @@ def s3():
         yield running
 
 
+@pytest.fixture
+def s3(s3_server, monkeypatch: pytest.MonkeyPatch):
+    """That server, where the library finds it while the test runs."""
+    running, env = s3_server
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    return running
+
+
 @pytest.fixture(scope="session")
-def gcs() -> Iterator[None]:
+def gcs_server():
     """A real Google Cloud Storage server with the bucket `lines`."""
     from tests import buckets  # noqa: PLC0415
 
-    with buckets.gcs():
-        yield
+    with buckets.gcs() as env:
+        yield env
+
+
+@pytest.fixture
+def gcs(gcs_server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That server, where the library finds it while the test runs."""
+    for name, value in gcs_server.items():
+        monkeypatch.setenv(name, value)

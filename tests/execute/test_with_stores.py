@@ -1,5 +1,6 @@
 """Runs whose artifacts lie in a bucket: real tasks, a real S3 server."""
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -32,6 +33,12 @@ def line(cached: bool = False):
             },
         }
     )  # fmt: skip
+
+
+@pytest.fixture
+def env(s3):
+    """The server's environment, with what finds the bucket."""
+    return dict(os.environ)
 
 
 @pytest.fixture
