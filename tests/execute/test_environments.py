@@ -159,6 +159,22 @@ def test_packages_are_installed_once_over_the_task_environment(
     assert not list(TASK_ENV.glob("lib/python3*/site-packages/greeting*"))
 
 
+def test_a_script_of_sdk_v1_gets_its_packages_once(
+    python: Runner, log: EventLog, tmp_path: Path, index: str
+) -> None:
+    pip = f"PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet {index}'greeting'"
+    preamble = f'({pip} || {pip} --user) && "$0" "$@"'
+    program = 'program_path=$(mktemp)\nprintf "%s" "$0" > "$program_path"\npython3 -u "$program_path" "$@"\n'
+    source = "import greeting, sys\nwith open(sys.argv[1], 'w') as file:\n    file.write(greeting.TEXT)\n"
+    command = ["sh", "-c", preamble, "sh", "-ec", program, source]
+    args = ["{{$.outputs.parameters['Output'].output_file}}"]
+    ir = pipeline(t={"image": "python:3.7", "command": command, "args": args})
+    for id in ("r1", "r2"):
+        assert run(python, log, ir, id).state == "SUCCEEDED"
+        assert outputs(log, id) == {"t": "hello 2.0"}
+    assert "Installing" not in (Path(started(log, "t", "r2").folder) / "log.txt").read_text()
+
+
 def test_pip_s_failure_is_the_task_s_with_pip_s_last_lines(
     python: Runner, log: EventLog, tmp_path: Path, index: str
 ) -> None:

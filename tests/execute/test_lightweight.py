@@ -2,13 +2,14 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.kubeflow import HEAD, PROGRAM, SDK, component, preamble
 
-from tuneline.execute.images.lightweight import Install, is_containerized, read
+from tuneline.execute.images.lightweight import Install, Lightweight, is_containerized, read
 
 KFP = Install(("kfp==2.17.0", 'typing-extensions>=3.7.4,<5; python_version<"3.9"'), no_deps=True)
 OLD_PROGRAM = (
@@ -50,6 +51,22 @@ def test_an_sdk_of_2_0_has_its_executor_elsewhere_and_installs_dependencies() ->
     found = read(["sh", "-c", text, "sh", "-ec", OLD_PROGRAM, "source", "--executor_input", "{{$}}"])
     assert found is not None
     assert found.installs == (Install(("pandas", "kfp==2.0.1")),)
+
+
+V1_PROGRAM = 'program_path=$(mktemp)\nprintf "%s" "$0" > "$program_path"\npython3 -u "$program_path" "$@"\n'
+
+
+def v1_preamble(packages: str, again: str | None = None) -> str:
+    pip = "PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet --no-warn-script-location "
+    return f'({pip}{packages} || {pip}{packages if again is None else again} --user) && "$0" "$@"'
+
+
+def test_a_function_of_sdk_v1_is_a_script_with_packages() -> None:
+    program = ["sh", "-ec", V1_PROGRAM, "source", "--x", "1"]
+    found = read(["sh", "-c", v1_preamble("'dill==0.3.4' 'pandas'"), *program])
+    assert found == Lightweight("source", ("--x", "1"), (Install(("dill==0.3.4", "pandas")),), script=True)
+    assert read(program) == replace(found, installs=())
+    assert read(["sh", "-c", v1_preamble("'dill'", "'pandas'"), *program]) is None
 
 
 def test_a_component_that_installs_nothing_has_no_preamble() -> None:

@@ -2,8 +2,9 @@
 that writes the component's source to a file, and the SDK's executor that runs it. Read strictly, from text to
 facts; what is not exactly of that form is no such component, and runs as it is written.
 
-Forms of all SDKs from 2.0 on: `packages_to_install`, `pip_index_urls`, `pip_trusted_hosts`,
-`install_kfp_package=False`, `kfp_package_path`, `use_venv`, embedded artifacts and notebooks.
+Forms of all SDKs from 2.0 on, and of v1's functions in reusable components: `packages_to_install`,
+`pip_index_urls`, `pip_trusted_hosts`, `install_kfp_package=False`, `kfp_package_path`, `use_venv`, embedded
+artifacts and notebooks.
 """
 
 import functools
@@ -25,6 +26,13 @@ _PROGRAM = re.compile(
     r'program_path=\$\(mktemp -d\) printf "%s" "\$0" > "\$program_path/ephemeral_component\.py"'
     r" (?:_KFP_RUNTIME=true )?python3 -m kfp\.(?:dsl|components)\.executor_main"
     r' --component_module_path "\$program_path/ephemeral_component\.py" "\$@"'
+)
+# What SDK v1 made of a function, as it stands in reusable components until today.
+_V1_INSTALL = re.compile(
+    r"\((PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install .*) \|\| \1 --user\) && \"\$0\" \"\$@\""
+)
+_V1_PROGRAM = re.compile(
+    r'program_path=\$\(mktemp\) printf "%s" "\$0" > "\$program_path" python3 -u "\$program_path" "\$@"'
 )
 _PIP = ["python3", "-m", "pip", "install"]
 _QUIET = ("--quiet", "--no-warn-script-location")
@@ -52,9 +60,11 @@ class Lightweight:
 
     source: str
     args: tuple[str, ...]
-    """Of the executor."""
+    """Of the executor, or of the source itself."""
     installs: tuple[Install, ...] = ()
     """In order."""
+    script: bool = False
+    """Whether the source is a program that runs by itself, as SDK v1 had it."""
 
 
 def read(words: Sequence[str]) -> Lightweight | None:
@@ -64,9 +74,11 @@ def read(words: Sequence[str]) -> Lightweight | None:
         installs, words = _preamble(words[2]), words[3:]
     if installs is None or list(words[:2]) != ["sh", "-ec"] or len(words) < 4:
         return None
-    if not _PROGRAM.fullmatch(_plain(words[2])):
+    program = _plain(words[2])
+    script = _V1_PROGRAM.fullmatch(program) is not None
+    if not script and not _PROGRAM.fullmatch(program):
         return None
-    return Lightweight(words[3], tuple(words[4:]), installs)
+    return Lightweight(words[3], tuple(words[4:]), installs, script)
 
 
 def is_containerized(words: Sequence[str]) -> bool:
@@ -83,11 +95,14 @@ def _plain(script: str) -> str:
 @functools.lru_cache(256)
 def _preamble(script: str) -> tuple[Install, ...] | None:
     """What a preamble installs; None if it is no preamble of the SDK."""
-    found = _INSTALL.fullmatch(_plain(script))
-    if found is None:
+    found, v1 = _INSTALL.fullmatch(_plain(script)), _V1_INSTALL.fullmatch(_plain(script))
+    if found is not None:
+        # Its own environment, made in a temporary folder, is what the packages get anyway.
+        body = found.group(1).replace(_VENV, "")
+    elif v1 is not None:
+        body = v1.group(1).removeprefix("PIP_DISABLE_PIP_VERSION_CHECK=1 ")
+    else:
         return None
-    # Its own environment, made in a temporary folder, is what the packages get anyway.
-    body = found.group(1).replace(_VENV, "")
     if any(sign in body for sign in "$`\\"):  # a shell would make something else of it
         return None
     try:

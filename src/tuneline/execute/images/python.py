@@ -6,6 +6,7 @@ what it installs disturbs nobody.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tuneline.execute.images.contract import Call, Program
@@ -63,17 +64,23 @@ class PythonImage:
         )
 
     def _component(self, call: Call, found: Lightweight, environment: Environment, paths: PathMap) -> Program:
-        file = str(call.folder / SOURCE)
-        workspace = next((str(mount.here) for mount in call.mounts if mount.inside == WORKSPACE), "")
-        return Program(
-            module=EXECUTOR,
-            args=("--component_module_path", file, *paths.texts(found.args)),
-            python=environment.python,
+        file, args = str(call.folder / SOURCE), paths.texts(found.args)
+        program = Program(
             environment=environment.missing,
-            constants=dict.fromkeys(_CONSTANTS, workspace) if workspace else {},
             files={SOURCE: paths.text(found.source)},
-            env={**call.unset(self._env(environment)), **paths.env(call.env), "_KFP_RUNTIME": "true"},
+            env={**call.unset(self._env(environment)), **paths.env(call.env)},
             notes=(*self._notes(environment), *paths.notes(), *unlimited(call.options)),
+        )
+        if found.script:
+            return replace(program, command=(environment.python, "-u", file, *args))
+        workspace = next((str(mount.here) for mount in call.mounts if mount.inside == WORKSPACE), "")
+        return replace(
+            program,
+            module=EXECUTOR,
+            args=("--component_module_path", file, *args),
+            python=environment.python,
+            constants=dict.fromkeys(_CONSTANTS, workspace) if workspace else {},
+            env={**program.env, "_KFP_RUNTIME": "true"},
         )
 
     def _env(self, environment: Environment) -> dict[str, str]:
