@@ -133,6 +133,23 @@ def test_a_component_that_raises_fails_with_its_traceback(python: Runner, log: E
     assert "shim.py" not in (Path(started(log, "t").folder) / "log.txt").read_text()
 
 
+def test_the_executor_s_own_log_has_no_secrets(python: Runner, log: EventLog, tmp_path: Path) -> None:
+    """What it logs first is all that a component is given."""
+    source = "def f(token: str, other: str) -> str:\n    return str(len(token))\n"
+    ir = pipeline(t=component("f", source))
+    inputs = {name: {"parameterType": "STRING"} for name in ("token", "other")}
+    ir["components"]["comp-t"]["inputDefinitions"] = {"parameters": inputs}
+    given = {"token": 'my-"quoted"-secret', "other": 'before my-"quoted"-secret after'}
+    values = {name: {"runtimeValue": {"constant": value}} for name, value in given.items()}
+    ir["root"]["dag"]["tasks"]["t"]["inputs"] = {"parameters": values}
+    assert run(python, log, ir).state == "SUCCEEDED"
+    assert outputs(log) == {"t": "18"}
+    text = (Path(started(log, "t").folder) / "log.txt").read_text()
+    assert '"token": "***"' in text
+    assert '"other": "before *** after"' in text
+    assert "quoted" not in text
+
+
 def test_another_version_of_python_is_noted(python: Runner, log: EventLog) -> None:
     ir = pipeline(t=component("where", WHERE, image="python:3.9-slim"))
     assert run(python, log, ir).state == "SUCCEEDED"

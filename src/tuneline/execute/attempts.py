@@ -106,7 +106,10 @@ def begin(job: Job, number: int, key: str | None, host: Host, keeping: Keeping) 
         program = job.image.program(call)
         before = keeping.before(folder.path, job.inputs)
         limits = {"timeout_s": job.container.timeout_s, "grace_s": GRACE_S}
-        folder.make({**program.to_json(), "boot": BOOT, "before": before, **limits}, program.files)
+        folder.make(
+            {**program.to_json(), "boot": BOOT, "before": before, "secrets": job.secrets, **limits},
+            program.files,
+        )
         about = {
             "TUNELINE_TASK_STATE": str(folder.state),
             "TUNELINE_RUN_ID": job.run,

@@ -53,6 +53,8 @@ class Job:
     """What the platform document says of its executor, with values in place of parameters."""
     workspace: Path | None = None
     """The run's, if the pipeline has one."""
+    secrets: tuple[str, ...] = ()
+    """Those among its parameters."""
 
     @property
     def key(self) -> str | None:
@@ -115,6 +117,7 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
         importer=importer,
         platform=asked,
         workspace=workspace,
+        secrets=masker.among(parameters),
     )
 
 

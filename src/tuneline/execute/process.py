@@ -26,16 +26,10 @@ _SAME_START_S = 2.0
 drifts."""
 
 
-def _code(name: str, *, alone: bool) -> str:
-    """Code that has a function of `shim`: imported, because a script would be compiled anew each time.
-
-    alone: nothing else runs in that interpreter, so the folder may stay on its path.
-    """
-    leave = "" if alone else "sys.path.pop(); sys.modules.pop('shim'); "
-    return f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from shim import {name}; {leave}"
-
-
-BOOT = _code("become_module", alone=False) + "become_module(sys.argv[1])"
+_HERE = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); "
+# Imported, because a script would be compiled anew each time, and before the task can see the path.
+_SHIM = _HERE + "import becoming; from shim import main; sys.path.pop(); sys.modules.pop('shim'); "
+BOOT = _HERE + "from becoming import become_module; sys.path.pop(); become_module(sys.argv[1])"
 """What an environment's interpreter runs with `-c` to be a task itself, in the shim's child."""
 
 
@@ -129,11 +123,11 @@ def launch(
 
 def _interpreter(packages: bool, python: str) -> list[str]:
     if python:
-        return [python, "-c", _code("main", alone=False) + _MAIN]
+        return [python, "-c", _SHIM + _MAIN]
     if packages:
         return [sys.executable, "-P", "-c", "import sys; from tuneline.execute.shim import main; " + _MAIN]
     # Only the shim runs here: without `site` it starts faster.
-    return [sys.executable, "-I", "-S", "-c", _code("main", alone=True) + _MAIN]
+    return [sys.executable, "-I", "-S", "-c", _HERE + "from shim import main; " + _MAIN]
 
 
 def find(pid: int, started: float, folder: Path) -> Process | None:

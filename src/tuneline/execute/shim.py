@@ -21,7 +21,7 @@ import resource
 import signal
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _RESERVED = 4096
@@ -35,9 +35,9 @@ class Shim:
     """One attempt. Signal handlers act on it while `run` waits.
 
     `task`: {"command": argv, or "entry": "module:function" and "args", or "module" and "args", "environment":
-    for `layers.prepare` or null, "constants" of modules to set first, "before": commands that must succeed
-    before the task starts, "boot": code that becomes the module in another interpreter, "cleanup":
-    argv or nothing, "timeout_s": 0 for none, "grace_s"}.
+    for `layers.prepare` or null, "constants" of modules to set first, "secrets" to keep out of what is
+    logged, "before": commands that must succeed before the task starts, "boot": code that becomes the module
+    in another interpreter, "cleanup": argv or nothing, "timeout_s": 0 for none, "grace_s"}.
     """
 
     def __init__(self, folder: str, task: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ class Shim:
             elif self.task.get("module") and python:
                 os.execv(python, [python, "-c", self.task["boot"], self.folder])
             elif self.task.get("module"):
-                _run_module(self.task)
+                importlib.import_module("becoming").run_module(self.task)
                 code = 0
             else:
                 os.execvp(self.task["command"][0], self.task["command"])
@@ -115,8 +115,8 @@ class Shim:
         except BaseException:
             _report()
         finally:
-            if self.task.get("module"):
-                _wait_for_threads()
+            if "becoming" in sys.modules:
+                sys.modules["becoming"].wait_for_threads()
             _leave(code)
 
     def _stop(self, *_: object) -> None:
@@ -142,38 +142,13 @@ class Shim:
         os.replace(part, os.path.join(self.folder, "exit.json"))
 
 
-def become_module(folder: str) -> NoReturn:
-    """Run the module that `task.json` in `folder` names, as `python -m` does, and end."""
-    with open(os.path.join(folder, "task.json"), encoding="utf-8") as file:
-        _run_module(json.load(file))
-    sys.exit(0)
-
-
-def _run_module(task: dict[str, Any]) -> None:
-    sys.argv = ["-m", *task["args"]]
-    sys.path[0] = os.getcwd()
-    for place, value in task.get("constants", {}).items():
-        name, _, constant = place.partition(":")
-        try:
-            setattr(importlib.import_module(name), constant, value)
-        except ModuleNotFoundError:  # an older SDK has no such thing
-            continue
-    runpy = importlib.import_module("runpy")  # not for every task's shim to load
-    runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
-
-
-def _wait_for_threads() -> None:
-    """Wait for threads that are no daemons, as an interpreter does at its end."""
-    if "threading" in sys.modules:
-        sys.modules["threading"]._shutdown()
-
-
 def _report() -> None:
-    """Print the error under way as an interpreter does at its end, without the frames of this file."""
+    """Print the error under way as an interpreter does at its end, without our own frames."""
     kind, error, trace = sys.exc_info()
     if kind is None or error is None:
         return
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    here = os.path.dirname(__file__)
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == here:
         trace = trace.tb_next
     sys.excepthook(kind, error.with_traceback(trace), trace)
 

@@ -63,6 +63,16 @@ class Masker:
         masked, _ = split(values)
         return {name: self.value(value) for name, value in masked.items()}
 
+    def among(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """The secrets among parameters: values of secret names, and known ones inside others. The longest
+        first; those that are too short to be looked for are left out."""
+        _, named = split(parameters)
+        texts = list(_texts((parameters,)))
+        found = {secret for secret in self._whole if any(secret in text for text in texts)}
+        found.update(_texts(named.values()))
+        kept = (secret for secret in found if len(secret) >= _SHORT)
+        return tuple(sorted(kept, key=lambda secret: (-len(secret), secret)))
+
     def value(self, value: Any) -> Any:
         """One JSON value with every secret in it masked."""
         if not self._whole:
