@@ -12,19 +12,22 @@ from pathlib import Path
 
 import httpx
 import pytest
-import yaml
 from tests.e2e.world import wait_for
 from tests.examples.conftest import EXAMPLE
 from tests.tiny import tiny_gguf
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-COMPILE = """
-import sys
+START = """
+import json, sys
 sys.path.insert(0, sys.argv[1])
-from kfp import compiler
+from kfp import Client
 from pipeline import issue_titles
-compiler.Compiler().compile(issue_titles, sys.argv[2])
+client = Client(host=sys.argv[2])
+run = client.create_run_from_pipeline_func(
+    issue_titles, arguments=json.loads(sys.argv[3]), experiment_name="issue-titles"
+)
+print("run", run.run_id)
 """
 
 
@@ -50,22 +53,9 @@ def components():
 
 
 @pytest.fixture
-def compiled(kfp_python, components, tmp_path):
-    """The pipeline as the SDK compiles it: its documents, the IR first."""
-    target, (url, asked) = tmp_path / "pipeline.yaml", components
-    command = [kfp_python, "-c", COMPILE, str(EXAMPLE), str(target)]
-    ended = subprocess.run(
-        command, env={"COMPONENTS_URL": url, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert "/tune.yaml" in asked
-    return list(yaml.safe_load_all(target.read_text(encoding="utf-8")))
-
-
-@pytest.fixture
-def start(world, compiled, tmp_path):
-    """Starts the pipeline, small; the id of the run."""
-    spec, platform = compiled
+def start(world, kfp_python, components, tmp_path):
+    """Starts the pipeline, small, with the SDK's own client; the id of the run."""
+    url, asked = components
     tiny_gguf(tmp_path / "tiny.gguf", "gemma3")
     small = {
         "base_model": str(tmp_path / "tiny.gguf"),
@@ -76,10 +66,14 @@ def start(world, compiled, tmp_path):
         "learning_rate": 0.01,
         "rules": ["rouge_l >= 0"],
     }
+    env = {"COMPONENTS_URL": url, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
 
     def call(client):
-        pipeline = {"pipeline_spec": spec, "platform_spec": platform}
-        return client.submit(pipeline, small, {"name": "issue-titles"})["id"]
+        command = [kfp_python, "-c", START, str(EXAMPLE), client.url, json.dumps(small)]
+        ended = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        assert "/tune.yaml" in asked
+        return ended.stdout.split()[-1]
 
     return call
 
@@ -115,14 +109,21 @@ def test_issues_become_a_model_and_a_page_and_the_next_run_trains_on(world, star
         page = client.endpoint("issue-titles-app")
         assert (page["live"], page["runtime"]) == ("issue-titles-app@1.0.0", "app")
         look_at(page["url"])
+        board = client.tensorboard(run)
+        assert list(board["logs"]) == ["train.tune.logs"]
+        assert httpx.get(board["url"], trust_env=False).status_code == 200
 
         run = start(client)
-        tasks = tasks_of(client, run, lambda now, _: now["train/tune"]["state"] == "SUCCEEDED", world.logs)
+        tuned = lambda now, _: now.get("train/tune", {}).get("state") == "SUCCEEDED"  # noqa: E731
+        tasks = tasks_of(client, run, tuned, world.logs)
         assert "Training goes on from issue-titles@1.0.0." in told(client, run, "live")
         (adapter,) = tasks["train/tune"]["outputs"]["artifacts"]["adapter"]
         facts = json.loads((Path(adapter["uri"]) / "tuneline.json").read_text())
         assert facts["init"].startswith("sha256:")
         client.cancel(run)
+        wait_for(lambda: client.run(run)["state"] == "CANCELED", said=world.logs)
+    assert world.cli("down").returncode == 0
+    assert world.processes() == []
 
 
 def look_at(url):
