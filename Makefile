@@ -22,7 +22,7 @@ help:
 	@sed -n '1,6p' Makefile
 
 # What Python components of Kubeflow pipelines run in.
-export TUNELINE_TASK_ENV := $(CURDIR)/$(TASK_ENV)
+export TUNELINE_TASK_ENV := $(abspath $(TASK_ENV))
 
 quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 	@echo "Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms"

@@ -58,3 +58,24 @@ def test_doctor_needs_no_server_and_no_container_engine(tuneline, tmp_path, monk
     assert "not running" in shown["server"]["found"]
     assert ended.code == (0 if all(item["ok"] for item in shown.values() if item["needed"]) else 1)
     assert not (tmp_path / "home").exists()
+
+
+def test_an_engine_that_does_not_answer_is_said_to(tmp_path, tuneline, monkeypatch):
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    shown = {item["what"]: item for item in json.loads(tuneline("doctor", "--json").out)}
+    assert (shown["containers"]["ok"], shown["containers"]["found"]) == (
+        False,
+        f"{program}, whose engine does not answer",
+    )
+
+
+def test_a_task_environment_without_the_sdk_is_said(tmp_path, tuneline, monkeypatch):
+    monkeypatch.setenv("TUNELINE_TASK_ENV", str(tmp_path / "none"))
+    shown = {item["what"]: item for item in json.loads(tuneline("doctor", "--json").out)}
+    assert shown["Python components"]["found"] == f"{tmp_path}/none has no Kubeflow SDK"
+    monkeypatch.delenv("TUNELINE_TASK_ENV")
+    shown = {item["what"]: item for item in json.loads(tuneline("doctor", "--json").out)}
+    assert "the first task that needs it makes" in shown["Python components"]["found"]

@@ -8,6 +8,7 @@ import platform
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -152,11 +153,10 @@ def _task_environment(chosen: Settings) -> Finding:
 
 
 def _container_engine() -> Finding:
-    engine = shutil.which("podman") or shutil.which("docker")
-    return Finding(
-        "containers",
-        bool(engine),
-        engine or "none",
-        "Nothing: only images of others need one; `TUNELINE_IMAGES=host` runs their commands here.",
-        needed=False,
-    )
+    from tuneline.execute.images.engine import Engines  # noqa: PLC0415 - no --help needs it
+
+    engine = Engines(os.environ.get("PATH", ""), time.monotonic).get()
+    there = next((path for name in ("podman", "docker") if (path := shutil.which(name))), None)
+    found = engine.program if engine else f"{there}, whose engine does not answer" if there else "none"
+    fix = "Nothing: only images of others need one; `TUNELINE_IMAGES=host` runs their commands here."
+    return Finding("containers", engine is not None, found, fix, needed=False)
