@@ -161,6 +161,14 @@ def test_a_volume_s_inner_path_stays_inside(machine: Runner, log: EventLog) -> N
     assert "which is not inside it" in ended.error["message"]
 
 
+@pytest.mark.parametrize("path", ["", "data", "/", "/a:b"])
+def test_a_mount_path_is_absolute(machine: Runner, log: EventLog, path: str) -> None:
+    mount = {"volumeName": "v", "mountPath": path}
+    ended = run(machine, log, pipeline({"t": shell("true")}, {"t": {"emptyDirMounts": [mount]}}))
+    assert ended.error is not None
+    assert f"`mountPath` is {path!r}" in ended.error["message"]
+
+
 def test_a_workspace_is_shared_by_the_tasks_of_one_run(
     machine: Runner, log: EventLog, tmp_path: Path
 ) -> None:

@@ -110,7 +110,7 @@ class _Files:
             return []
         folder = self._root / name
         if folder.is_dir():
-            return [Mount(folder, str(item.get("mountPath", "")), read_only=True)]
+            return [Mount(folder, _inside(item), read_only=True)]
         if item.get("optional"):
             return []
         raise self._missing(f"`{name}`", folder, "a file for each of its keys in that folder")
@@ -147,7 +147,7 @@ def _volume(item: Mapping[str, Any], volumes: Path) -> Iterable[Mount]:
     if inner.is_absolute() or ".." in inner.parts:
         raise SpecError(f"`subPath` of the volume `{name}` is {inner}, which is not inside it.")
     (folder / inner).mkdir(parents=True, exist_ok=True)
-    return [Mount(folder / inner, str(item.get("mountPath", "")))]
+    return [Mount(folder / inner, _inside(item))]
 
 
 def _scratch(item: Mapping[str, Any], folder: Path) -> Mount:
@@ -156,7 +156,14 @@ def _scratch(item: Mapping[str, Any], folder: Path) -> Mount:
         raise SpecError(f"A volume named {name!r} cannot be: letters, digits, `-`, `_` and `.` only.")
     path = folder / "volumes" / name
     path.mkdir(parents=True, exist_ok=True)
-    return Mount(path, str(item.get("mountPath", "")))
+    return Mount(path, _inside(item))
+
+
+def _inside(item: Mapping[str, Any]) -> str:
+    path = str(item.get("mountPath", ""))
+    if not path.startswith("/") or path.strip("/") == "" or ":" in path:
+        raise SpecError(f"`mountPath` is {path!r}, which is no absolute path below the root.")
+    return path
 
 
 def _field(asked: Asked, path: str) -> str:
