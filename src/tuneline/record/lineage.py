@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select
 
 from tuneline.plan.events import ArtifactRef, Outputs, Read, TaskCached
 from tuneline.record.schema import artifacts, executions, links
+from tuneline.record.statements import add, change, value
 
 CACHED_ATTEMPT = 0
 """The attempt number of an execution that did not run."""
@@ -25,25 +26,26 @@ def execution_id(run: str, task: str, attempt: int) -> str:
 def start(db: Connection, run: str, task: str, attempt: int, read: Read, at: float) -> None:
     """An attempt began: its execution, and links to what it reads."""
     mine = execution_id(run, task, attempt)
-    if db.scalar(select(executions.c.id).where(executions.c.id == mine)) is None:
+    if value(db, executions, {"id": mine}, "id") is None:
         _execution(db, mine, run, task, attempt, "RUNNING", at)
         _link_inputs(db, mine, read)
 
 
 def end(db: Connection, run: str, task: str, attempt: int, state: str, at: float) -> None:
     """An attempt ended without outputs."""
-    mine = executions.c.id == execution_id(run, task, attempt)
-    db.execute(update(executions).where(mine).values(state=state, finished_at=at))
+    mine = {"id": execution_id(run, task, attempt)}
+    change(db, executions, mine, {"state": state, "finished_at": at})
 
 
 def succeed(
     db: Connection, run: str, task: str, attempt: int, outputs: Outputs, cache_key: str | None, at: float
 ) -> None:
     """An attempt ended with `outputs`: artifact rows and output links."""
-    start(db, run, task, attempt, Read(), at)
     mine = execution_id(run, task, attempt)
     values = {"state": "SUCCEEDED", "finished_at": at, "cache_key": cache_key, "outputs": asdict(outputs)}
-    db.execute(update(executions).where(executions.c.id == mine).values(**values))
+    if not change(db, executions, {"id": mine}, values):
+        start(db, run, task, attempt, Read(), at)
+        change(db, executions, {"id": mine}, values)
     _link_outputs(db, mine, run, task, outputs, at)
 
 
@@ -51,7 +53,7 @@ def reuse(db: Connection, run: str, seq: int, event: TaskCached, at: float) -> N
     """A task was taken from the cache: its execution points at the artifacts of the one it repeats."""
     mine = f"{run}/{event.task}/cached-{seq}"
     _execution(db, mine, run, event.task, CACHED_ATTEMPT, "CACHED", at)
-    db.execute(update(executions).where(executions.c.id == mine).values(finished_at=at))
+    change(db, executions, {"id": mine}, {"finished_at": at})
     _link_inputs(db, mine, event.read)
     _link_outputs(db, mine, run, event.task, event.outputs, at)
 
@@ -70,13 +72,13 @@ def named(execution: str, outputs: Outputs) -> Outputs:
 
 def _execution(db: Connection, id: str, run: str, task: str, attempt: int, state: str, at: float) -> None:
     values = {"id": id, "run": run, "task": task, "attempt": attempt, "state": state, "started_at": at}
-    db.execute(insert(executions).values(**values, finished_at=None))
+    add(db, executions, {**values, "finished_at": None})
 
 
 def _link_inputs(db: Connection, execution: str, read: Read) -> None:
     for key, ids in read.artifacts.items():
         for place, artifact in enumerate(ids):
-            if db.scalar(select(artifacts.c.id).where(artifacts.c.id == artifact)) is not None:
+            if value(db, artifacts, {"id": artifact}, "id") is not None:
                 _link(db, execution, "input", _numbered(key, place), artifact)
 
 
@@ -92,18 +94,18 @@ def _numbered(key: str, place: int) -> str:
 
 
 def _artifact(db: Connection, run: str, task: str, ref: ArtifactRef, at: float) -> str:
-    if db.scalar(select(artifacts.c.id).where(artifacts.c.id == ref.id)) is None:
+    if value(db, artifacts, {"id": ref.id}, "id") is None:
         values: Mapping[str, Any] = {
             "id": ref.id, "run": run, "task": task, "name": ref.name, "type": ref.type, "uri": ref.uri,
             "digest": ref.digest, "size_bytes": ref.size_bytes, "metadata": dict(ref.metadata),
             "created_at": at, "custom_path": ref.custom_path or None, "schema_version": ref.version,
             "number": int(db.scalar(select(func.coalesce(func.max(artifacts.c.number), 0))) or 0) + 1,
         }  # fmt: skip
-        db.execute(insert(artifacts).values(**values))
+        add(db, artifacts, values)
     return ref.id
 
 
 def _link(db: Connection, execution: str, direction: str, key: str, artifact: str) -> None:
-    mine = (links.c.execution == execution, links.c.direction == direction, links.c.key == key)
-    if db.scalar(select(links.c.key).where(*mine)) is None:
-        db.execute(insert(links).values(execution=execution, direction=direction, key=key, artifact=artifact))
+    mine = {"execution": execution, "direction": direction, "key": key}
+    if value(db, links, mine, "key") is None:
+        add(db, links, {**mine, "artifact": artifact})

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
 
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.plan.events import (
@@ -23,7 +23,7 @@ from tuneline.plan.events import (
     outputs_from_json,
     to_json,
 )
-from tuneline.record import experiments, history, lineage, run_counts, views
+from tuneline.record import experiments, history, lineage, run_counts, statements, views
 from tuneline.record.changes import ENDED, Changes
 from tuneline.record.run_removal import DELETED
 from tuneline.record.schema import artifacts, events, executions, pipelines, runs, series, tasks
@@ -64,6 +64,9 @@ class NewRun:
     """When it was to begin; None: when it was made."""
     recurring_run: str = ""
     plugins_input: Mapping[str, Any] | None = None
+
+
+_HELD = select(runs.c.lease_token, runs.c.last_seq).where(runs.c.id == bindparam("run"))
 
 
 class Runs:
@@ -155,9 +158,7 @@ class Runs:
     def append(self, lease: Lease, new: Sequence[Event], at: float) -> list[Stored]:
         """See EventSink."""
         with self._store.write() as db:
-            row = db.execute(
-                select(runs.c.lease_token, runs.c.last_seq).where(runs.c.id == lease.run)
-            ).first()
+            row = db.execute(_HELD, {"run": lease.run}).first()
             if row is None or row.lease_token != lease.token:
                 raise LeaseLost(lease.run)
             stored = [
@@ -165,13 +166,12 @@ class Runs:
             ]
             for item in stored:
                 body = to_json(item.event)
-                db.execute(
-                    insert(events).values(run=item.run, seq=item.seq, at=at, kind=item.event.kind, body=body)
-                )
+                row_of = {"run": item.run, "seq": item.seq, "at": at, "kind": item.event.kind, "body": body}
+                statements.add(db, events, row_of)
                 views.apply(db, item)
                 history.apply(db, item)
             last = row.last_seq + len(stored)
-            db.execute(update(runs).where(runs.c.id == lease.run).values(last_seq=last))
+            statements.change(db, runs, {"id": lease.run}, {"last_seq": last})
         self._changes.notify(lease.run)
         if any(isinstance(item.event, RunEnded) for item in stored):
             self._changes.notify(ENDED)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, update
 
 from tuneline.plan import events as e
 from tuneline.record import lineage
 from tuneline.record.schema import runs, tasks
+from tuneline.record.statements import change, value
 
 _ANEW: dict[str, Any] = {
     "state": "PENDING", "started_at": None, "finished_at": None, "cached": 0, "error": None, "reason": "",
@@ -38,11 +39,11 @@ def new_task(
 
 
 def _run(db: Connection, stored: e.Stored, **values: Any) -> None:
-    db.execute(update(runs).where(runs.c.id == stored.run).values(**values))
+    change(db, runs, {"id": stored.run}, values)
 
 
 def _task(db: Connection, stored: e.Stored, name: str, **values: Any) -> None:
-    db.execute(update(tasks).where(tasks.c.run == stored.run, tasks.c.name == name).values(**values))
+    change(db, tasks, {"run": stored.run, "name": name}, values)
 
 
 def _run_started(db: Connection, stored: e.Stored, event: e.RunStarted) -> None:
@@ -72,8 +73,9 @@ def _attempt_started(db: Connection, stored: e.Stored, event: e.AttemptStarted) 
 
 
 def _began(db: Connection, stored: e.Stored, name: str) -> None:
-    first = (tasks.c.run == stored.run, tasks.c.name == name, tasks.c.started_at.is_(None))
-    db.execute(update(tasks).where(*first).values(started_at=stored.at))
+    mine = {"run": stored.run, "name": name}
+    if value(db, tasks, mine, "started_at") is None:
+        change(db, tasks, mine, {"started_at": stored.at})
 
 
 def _graph_started(db: Connection, stored: e.Stored, event: e.GraphStarted) -> None:
@@ -137,8 +139,7 @@ def _task_succeeded(db: Connection, stored: e.Stored, event: e.TaskSucceeded) ->
 
 def _lineage_of_success(db: Connection, stored: e.Stored, event: e.TaskSucceeded) -> None:
     """A graph is no execution: what is in it has its own."""
-    mine = (tasks.c.run == stored.run, tasks.c.name == event.task)
-    if db.scalar(select(tasks.c.folder).where(*mine)) is not None:
+    if value(db, tasks, {"run": stored.run, "name": event.task}, "folder") is not None:
         lineage.succeed(db, stored.run, event.task, event.attempt, event.outputs, event.cache_key, stored.at)
 
 
@@ -188,7 +189,7 @@ def _cancel_requested(db: Connection, stored: e.Stored, event: e.CancelRequested
 def _run_ended(db: Connection, stored: e.Stored, event: e.RunEnded) -> None:
     error = dict(event.error) if event.error else None
     _run(db, stored, state=event.state, finished_at=stored.at, error=error, outputs=asdict(event.outputs))
-    if event.state == "CANCELED":
+    if event.state != "SUCCEEDED":  # canceled, or out of time: some had not ended
         left = (tasks.c.run == stored.run, or_(tasks.c.state == "PENDING", tasks.c.state == "RUNNING"))
         db.execute(update(tasks).where(*left).values(state="CANCELED", finished_at=stored.at, retry_at=None))
 
