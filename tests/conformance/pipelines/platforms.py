@@ -149,7 +149,7 @@ def scheduling(where: dict, tolerations: Optional[list] = None) -> str:
     return task.output
 
 
-@case(state="FAILED", errors={"": "1 s|deadline"})
+@case(state="FAILED", tasks={"sleep": "CANCELED"}, errors={"": "longer than the 1 s"})
 @dsl.pipeline(
     name="a-deadline-for-the-run",
     pipeline_config=dsl.PipelineConfig(active_deadline_seconds=1, ttl_seconds_after_finished=60),
