@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 TASK_ENV := $(VENV)-task
 KFP_ENV := $(VENV)-kfp
+# What components of the tests ask for: those tests install from these files, and ask no index.
+COMPONENT_PACKAGES := iniconfig==2.0.0 'nbclient>=0.10,<1' 'ipykernel>=6,<7' 'jupyter_client>=7,<9'
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
 
 .PHONY: quickstart stop test check format bench chromium postgresql clean help
@@ -82,6 +84,7 @@ $(TASK_ENV)/.ready: $(VENV)/.venv
 $(KFP_ENV)/.ready: $(VENV)/.venv
 	$(PYTHON) -m venv $(KFP_ENV)
 	$(KFP_ENV)/bin/python -m pip install --disable-pip-version-check -q kfp==$(KFP_VERSION) kfp-kubernetes==$(KFP_VERSION) nbclient ipykernel nbformat
+	$(KFP_ENV)/bin/python -m pip download --disable-pip-version-check -q -d $(KFP_ENV)/wheels $(COMPONENT_PACKAGES)
 	touch $@
 
 # One test looks at the endpoint's page in a real browser; where Chromium cannot be installed it is skipped and says so.

@@ -21,6 +21,8 @@ from tests.e2e.world import World
 ROOT = Path(__file__).parents[2]
 SDK = Path(os.environ.get("TUNELINE_TEST_KFP_PYTHON") or ROOT / ".venv-kfp" / "bin" / "python")
 """The interpreter with kfp 2.17.0 and kfp-kubernetes; `make` builds it."""
+WHEELS = ROOT / ".venv-kfp" / "wheels"
+"""The packages that components ask for: no test asks an index."""
 TASKS = ROOT / ".venv-task"
 """The environment that Python components run in; `make` builds it."""
 SECRETS = {
@@ -70,7 +72,12 @@ class Server:
     """`tuneline up` in a home of its own, over HTTP."""
 
     def __init__(self, home: Path, **env: str) -> None:
-        given = {"TUNELINE_IMAGES": "host", "TUNELINE_TASK_ENV": str(TASKS), "TUNELINE_OFFLINE": "0"}
+        given = {
+            "TUNELINE_IMAGES": "host",
+            "TUNELINE_TASK_ENV": str(TASKS),
+            "TUNELINE_OFFLINE": "1",
+            "PIP_FIND_LINKS": str(WHEELS),
+        }
         self.world = World(home, **{**given, **env})
         for path, value in SECRETS.items():
             (home / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
