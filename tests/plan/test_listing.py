@@ -1,6 +1,8 @@
 """Filters, sorting and page tokens: what is understood, and what is refused with its reason."""
 
+import base64
 import json
+from dataclasses import replace
 from urllib.parse import quote_plus
 
 import pytest
@@ -177,6 +179,45 @@ def test_a_token_that_is_none_or_of_another_list_is_refused():
     for token in ("x", "e30=", "bnVsbA==", "é", other, wrong_value):
         with pytest.raises(UserError, match="Invalid page token"):
             parse(FIELDS, page_token=token)
+
+
+def token_of(*body):
+    return base64.urlsafe_b64encode(json.dumps(body).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ["runs", [], False, "", 1.0, "r1"],
+        ["runs", "created_at", False, "", 10**400, "r1"],
+        ["runs", "state", False, "", "half \ud800", "r1"],
+        ["runs", "state", False, "", "x", "\x00"],
+    ],
+)
+def test_a_token_that_was_made_up_is_refused(body):
+    with pytest.raises(UserError):
+        parse(FIELDS, page_token=token_of(*body))
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        {"operation": 1, "key": "display_name", "stringValue": "half \ud800"},
+        {"operation": 9, "key": "display_name", "stringValue": "a\x00"},
+        {"operation": 9, "key": "display_name", "stringValue": 5},
+        {"operation": 8, "key": "display_name", "stringValues": {"values": ["a", "\udfff"]}},
+        {"operation": 1, "key": "tags.\ud800", "stringValue": "a"},
+    ],
+)
+def test_a_value_that_no_record_can_hold_is_refused(predicate):
+    with pytest.raises(UserError):
+        parse(replace(FIELDS, tags=True), filter=json.dumps({"predicates": [predicate]}))
+
+
+def test_a_filter_nested_too_deeply_is_refused_however_it_is_written():
+    for text in ("[" * 100_000, "%5B" * 100_000):
+        with pytest.raises(UserError, match="failed to parse"):
+            parse(FIELDS, filter=text)
 
 
 def test_a_negative_page_size_is_refused():

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from urllib.parse import unquote_plus
 
 from tuneline.errors import UserError
-from tuneline.plan.listing_values import Interval, listed, scalar
+from tuneline.plan.listing_values import Interval, listed, scalar, stored
 
 DEFAULT_PAGE, MAX_PAGE = 20, 200
 
@@ -160,7 +160,7 @@ def _filter_body(text: str) -> list[dict[str, Any]]:
     except ValueError:
         try:
             body = json.loads(unquote_plus(text))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"failed to parse valid filter from {text!r}: {error}") from error
     except RecursionError as error:
         raise UserError("failed to parse valid filter: it is nested too deeply") from error
@@ -186,7 +186,7 @@ def _predicate(fields: Fields, item: Mapping[str, Any]) -> Predicate:
     key = item.get("key")
     if not isinstance(key, str) or not key:
         raise UserError(f"Predicate key cannot be empty for operation {operation}")
-    kind = fields.kind(key)
+    kind = fields.kind(stored(key, key))
     given = [name for name in (*_SCALARS, *_LISTS) if name in item]
     if len(given) != 1:
         raise UserError(f"The predicate on {key!r} must have one value; it has {given or 'none'}")
@@ -196,8 +196,8 @@ def _predicate(fields: Fields, item: Mapping[str, Any]) -> Predicate:
         return Predicate(
             key, operation, tuple(scalar(key, name, part, kind) for part in listed(key, value)), kind
         )
-    if operation == "IS_SUBSTRING":
-        return Predicate(key, operation, value, kind)
+    if operation == "IS_SUBSTRING" and isinstance(value, str):
+        return Predicate(key, operation, stored(key, value), kind)
     return Predicate(key, operation, scalar(key, name, value, kind), kind)
 
 
@@ -228,13 +228,16 @@ def _from_token(fields: Fields, token: str) -> tuple[str, bool, str, tuple[Any, 
         thing, sort, descending, filter, value, id = body
     except (ValueError, TypeError, binascii.Error, RecursionError, UnicodeError) as error:
         raise UserError("Invalid page token", hint="Use the token as it was answered.") from error
-    wanted = float | int if fields.kinds.get(sort) == "time" else str
+    known = thing == fields.thing and isinstance(sort, str) and sort in fields.kinds
+    wanted = float if known and fields.kinds[sort] == "time" else str
     fits = isinstance(value, wanted) and isinstance(id, str) and isinstance(filter, str)
-    if thing != fields.thing or sort not in fields.kinds or not fits:
+    if not (known and fits):
         raise UserError(
             f"Invalid page token: it is not one of a list of {fields.thing}",
             hint="Use the token as it was answered, in the same list.",
         )
+    for text in (value, id):
+        stored(sort, text if isinstance(text, str) else "")
     return sort, bool(descending), filter, (value, id)
 
 

@@ -29,6 +29,7 @@ def scalar(key: str, name: str, value: Any, kind: str) -> "str | Interval":
     text = str(_whole(key, name, value)) if name in _WHOLE else value
     if name == "timestamp_value" or not isinstance(text, str):
         raise UserError(f"{key!r} is compared with text, not with {name} {value!r}")
+    stored(key, text)
     return {"id": text.lower(), "enum": text.upper()}.get(kind, text)
 
 
@@ -41,6 +42,16 @@ def listed(key: str, value: Any) -> list[Any]:
     ):
         raise UserError(f"the values of {key!r} must be given as {{'values': [...]}}")
     return list(value.get("values", []))
+
+
+def stored(key: str, text: str) -> str:
+    """The text, if every database takes it: one with a NUL or half of a surrogate pair is in none.
+
+    Raises: UserError.
+    """
+    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UserError(f"{key!r} is compared with {text!r}, which no record can hold")
+    return text
 
 
 def moment(text: str) -> datetime:

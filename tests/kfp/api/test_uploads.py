@@ -86,6 +86,8 @@ NO_PIPELINES = [
     ("p.tar.gz", packed(a__txt=b"x"), "Expecting a pipeline.yaml file"),
     ("p.zip", zipped(a__yaml=SPEC, b__yaml=SPEC), "Expecting a pipeline.yaml file"),
     ("p.zip", zipped(), "Expecting a pipeline.yaml file"),
+    ("p.zip", zipped(**{"é__yaml": SPEC}).replace("é".encode(), b"\xff\xfe"), "cannot be read"),
+    ("p.tar.gz", packed(**{"a\udcff": b"x"}), "Expecting a pipeline.yaml file"),
     ("p.exe", b"MZ", "Unexpected pipeline file format"),
 ]
 

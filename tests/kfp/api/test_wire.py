@@ -99,7 +99,17 @@ def test_a_body_that_is_no_json_object_is_refused(http):
 def test_names_that_no_database_takes_are_refused(http):
     refused(http.post("/experiments", content='{"display_name": "a\\u0000b"}'), 400, 3, "NUL")
     refused(http.post("/experiments", content='{"display_name": "a\\ud800b"}'), 400, 3, "surrogate")
+    refused(http.post("/experiments", content='{"\\ud800": 1}'), 400, 3, "unknown field")
+    refused(http.post("/pipelines", content='{"name": "p", "tags": {"\\ud800": "1"}}'), 400, 3, "surrogate")
     assert http.post("/experiments", json={"display_name": "実験 😀 %_'\""}).status_code == 200
+
+
+def test_half_of_a_surrogate_pair_in_a_parameter_does_not_break_the_list(http):
+    body = {"display_name": "r", "pipeline_spec": spec(n={"parameterType": "STRING"})}
+    body["runtime_config"] = {"parameters": {"n": "\ud800"}}
+    assert http.post("/runs", content=json.dumps(body)).status_code == 200
+    (run,) = http.get("/runs").json()["runs"]
+    assert run["runtime_config"]["parameters"] == {"n": "\ud800"}
 
 
 def test_addresses_that_no_database_takes_are_refused(http):
@@ -393,6 +403,15 @@ def test_the_visualizations_of_older_components_are_served(http):
     ended(http, run)
     assert http.get(f"/runs/{run}/nodes/show/ui-metadata").json() == outputs
     refused(http.get(f"/runs/{run}/nodes/quiet/ui-metadata"), 404, 5)
+
+
+def test_what_a_task_calls_its_visualizations_leaves_as_json(http):
+    task = {"made": ["mlpipeline_ui_metadata"], "command": [
+        "sh", "-c", "printf '%s' '\"just a text\"' > \"$0\"",
+        "{{$.outputs.artifacts['mlpipeline_ui_metadata'].path}}"]}  # fmt: skip
+    run = started(http, spec({"show": task}))["run_id"]
+    ended(http, run)
+    assert http.get(f"/runs/{run}/nodes/show/ui-metadata").json() == "just a text"
 
 
 def test_the_task_resource_of_the_coming_api_has_what_went_in_and_came_out(http):

@@ -9,6 +9,7 @@ Limits: 32 MiB packed and unpacked; a text that grows over `MAX_NODES` values by
 import gzip
 import io
 import json
+import lzma
 import re
 import tarfile
 import zipfile
@@ -23,6 +24,11 @@ from tuneline.errors import SpecError, TooLargeError, TunelineError
 MAX_BYTES = 32 * 1024 * 1024
 MAX_NODES = 3_000_000
 
+# ValueError: a name that is no UTF-8; RuntimeError: a password
+_BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
+    ValueError,
+)  # fmt: skip
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _SPEC_KEYS = frozenset(("pipelineInfo", "root", "components", "deploymentSpec", "schemaVersion"))
 _V1 = "This is a v1 pipeline (an Argo Workflow); only pipelines of KFP v2 (IR 2.1.0) can run here."
@@ -38,7 +44,7 @@ def read_file(name: str, data: bytes) -> dict[str, Any]:
     if not name.endswith((".yaml", ".yml", ".json")):
         try:
             data = _unpacked(data)
-        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        except _BROKEN as error:
             raise SpecError(
                 f"The archive {name!r} cannot be read: {error}.", hint="Upload the YAML."
             ) from error

@@ -5,11 +5,12 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from tuneline.actions import Platform
 from tuneline.errors import UserError
+from tuneline.web.json import JSONResponse
 from tuneline.web.kfp import artifacts, errors, experiments, pipelines, recurring, runs, tasks, uploads
 from tuneline.web.kfp.call import Answer, Call, route
 

@@ -100,7 +100,7 @@ def _ui_metadata(call: Call) -> Answer:
     if path.stat().st_size > MAX_UI_METADATA:
         raise TooLargeError(f"{path} is larger than {MAX_UI_METADATA} bytes.")
     try:
-        return cast(wire.Json, json.loads(path.read_bytes()))
+        return wire.dumps(json.loads(path.read_bytes()))
     except (ValueError, RecursionError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no JSON: {error}.") from error
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from tuneline.errors import (
     AlreadyExistsError,
@@ -22,6 +22,7 @@ from tuneline.errors import (
     TunelineError,
     UserError,
 )
+from tuneline.web.json import JSONResponse
 
 LOG = logging.getLogger("tuneline.web.kfp")
 

@@ -87,7 +87,7 @@ def struct(value: Any, place: str) -> dict[str, Any]:
 
 def texts_by_key(value: Any, place: str) -> dict[str, str]:
     """An object of texts."""
-    return {key: text(part, f"{place}.{key}") for key, part in struct(value, place).items()}
+    return {plain(key, place): text(part, f"{place}.{key}") for key, part in struct(value, place).items()}
 
 
 def anything(value: Any, place: str) -> Any:

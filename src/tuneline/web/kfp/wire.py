@@ -4,14 +4,13 @@ Answers hold only what strict JSON readers take. A number that JSON has no word 
 protobuf's JSON mapping gives it: `"Infinity"`, `"-Infinity"`, `"NaN"`. The record keeps the number itself.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from tuneline.plan.listing_values import moment
+from tuneline.web.json import dumps as encoded
 
 STATES = ("PENDING", "RUNNING", "SUCCEEDED", "SKIPPED", "FAILED", "CANCELING", "CANCELED", "PAUSED")
 """KFP's RuntimeState. Ours are the same words, and CACHED, which is a way to succeed."""
@@ -31,11 +30,6 @@ def _timestamp(at: float) -> str:
     return found.isoformat(timespec=part).replace("+00:00", "Z")
 
 
-def seconds(text: str) -> float:
-    """Unix seconds of an RFC 3339 time. Raises: UserError."""
-    return moment(text).timestamp()
-
-
 def runtime_state(state: str) -> str:
     """A task's or run's state as KFP names it."""
     return "SUCCEEDED" if state == "CACHED" else state if state in STATES else "RUNTIME_STATE_UNSPECIFIED"
@@ -53,10 +47,7 @@ def present(body: Mapping[str, Any]) -> Json:
 
 def dumps(body: Any) -> str:
     """JSON text that strict readers take."""
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        return json.dumps(strict(body), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return encoded(body).decode()
 
 
 def with_text(body: Mapping[str, Any], key: str, text: str) -> str:
@@ -72,14 +63,3 @@ def listed(key: str, items: Sequence[str], total: int, token: str) -> str:
     parts = [f'"{key}":[{",".join(items)}]'] if items else []
     rest = dumps(present({"total_size": total, "next_page_token": token}))
     return "{" + ",".join([*parts, *([rest[1:-1]] if rest != "{}" else [])]) + "}"
-
-
-def strict(value: Any) -> Any:
-    """The value with each number that JSON lacks as its text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {key: strict(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(part) for part in value]
-    return value
