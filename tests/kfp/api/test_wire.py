@@ -6,6 +6,7 @@ import json
 import tarfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from tests.execute.doubles import pipeline
@@ -394,6 +395,24 @@ def test_a_tasks_log_is_plain_text(http, url):
     refused(http.get(f"{url}/apis/v1alpha1/runs/none/nodes/b/log"), 404, 5, "Run none not found")
 
 
+def test_a_log_is_sent_as_far_as_it_is_though_its_task_adds_to_it(http, url, platform, monkeypatch):
+    run = started(http)["run_id"]
+    ended(http, run)
+    (task,) = platform.kfp.artifacts.tasks(run)
+    path = Path(task["folder"]) / "log.txt"
+    real = Path.open
+
+    def growing(self, *args, **kwargs):
+        if self == path and args == ("rb",):  # between a look at its length and the first read
+            with real(path, "a") as log:
+                log.write("more\n")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", growing)
+    said = http.get(f"{url}/apis/v1alpha1/runs/{run}/nodes/a/log")
+    assert (said.status_code, said.text) == (200, "said\nmore\n")
+
+
 def test_the_visualizations_of_older_components_are_served(http):
     outputs = {"outputs": [{"type": "tensorboard", "source": "/logs"}]}
     task = {"made": ["mlpipeline_ui_metadata"], "command": [
@@ -422,6 +441,21 @@ def test_the_task_resource_of_the_coming_api_has_what_went_in_and_came_out(http)
     assert http.get(f"/tasks/{run}/make").json() == task
     assert http.get(f"/tasks/{run}/{task['task_id']}").json() == task
     refused(http.get("/tasks"), 400, 3, "run_id")
+
+
+def test_the_first_iteration_of_a_loop_says_its_place_too(http):
+    body = spec({"each": {}})
+    tasks = body["root"]["dag"]["tasks"]
+    inner = {"inputDefinitions": {"parameters": {"item": {"parameterType": "NUMBER_INTEGER"}}}}
+    body["components"]["comp-loop"] = inner | {"dag": {"tasks": {"each": tasks.pop("each")}}}
+    iterator = {"items": {"raw": "[7, 8]"}, "itemInput": "item"}
+    tasks["loop"] = {"componentRef": {"name": "comp-loop"}, "parameterIterator": iterator}
+    run = started(http, body)["run_id"]
+    assert ended(http, run)["state"] == "SUCCEEDED"
+    found = {task["name"]: task for task in http.get("/tasks", params={"run_id": run}).json()["tasks"]}
+    assert found["loop/0"]["type_attributes"] == {"iteration_index": "0"}
+    assert found["loop/1"]["type_attributes"] == {"iteration_index": "1"}
+    assert "type_attributes" not in found["loop/0/each"]
 
 
 def test_a_secret_is_masked_everywhere_and_reaches_the_task(http, platform, tmp_path):

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from starlette.responses import FileResponse, StreamingResponse
 
+from tuneline.actions.artifacts import content
 from tuneline.errors import NotFoundError, TooLargeError, UserError
 from tuneline.record.artifact_lists import FIELDS
 from tuneline.web.kfp import wire
@@ -82,7 +83,8 @@ def _read(call: Call) -> Answer:
 
 def _log(call: Call) -> Answer:
     path = call.platform.kfp.artifacts.log(call.path["run"], call.path["node"])
-    return FileResponse(path, media_type="text/plain", headers=_PRIVATE)
+    # without a length: a task that is running may add to it while it is sent
+    return StreamingResponse(content(path)[0], media_type="text/plain", headers=_PRIVATE)
 
 
 def _ui_metadata(call: Call) -> Answer:

@@ -72,7 +72,7 @@ def _resources(artifacts: Artifacts, run: Row) -> list[wire.Json]:
             {
                 "name": row["name"],
                 "type": TYPES.get(row["kind"] or "task", "RUNTIME"),
-                "type_attributes": wire.present({"iteration_index": row["iteration"]}),
+                "type_attributes": _attributes(row),
                 "inputs": _io(row, "inputs", used),
                 "outputs": _io(row, "outputs", used),
                 "child_tasks": [{"task_id": task_id(run["id"], child)} for child in children[row["name"]]],
@@ -118,6 +118,11 @@ def _execution(run: str, row: Row) -> str:
         return ""
     name = f"{run}/{row['name']}/{row['attempts']}".encode()
     return wire.int64(int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1)
+
+
+def _attributes(row: Row) -> wire.Json:
+    """The place of an iteration in its loop; the first one's is 0, and said."""
+    return {} if row["iteration"] is None else {"iteration_index": wire.int64(row["iteration"])}
 
 
 def _children(rows: Iterable[Row]) -> Mapping[str, list[str]]:
