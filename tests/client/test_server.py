@@ -18,6 +18,7 @@ from tuneline.client.server import environment
 from tuneline.errors import ConflictError, InternalError, NetworkError, ResourceError
 from tuneline.record.record import Record
 from tuneline.record.schema import migrations
+from tuneline.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -190,6 +191,16 @@ def test_a_home_reached_by_another_path_has_the_same_server(settings, tmp_path):
     assert (found.url, started) == (client.url, False)
     client.close()
     found.close()
+
+
+def test_a_server_that_is_started_gets_these_settings_whatever_folder_it_starts_in(
+    settings, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    asked = {"TUNELINE_TASK_ENV": ".venv-task", "TUNELINE_IMAGES": "host", "TUNELINE_URL": "http://x"}
+    given = environment(replace(Settings.from_env(asked), home=settings.home), asked)
+    assert given["TUNELINE_TASK_ENV"] == str(tmp_path / ".venv-task")
+    assert (given["TUNELINE_IMAGES"], "TUNELINE_URL" in given) == ("host", False)
 
 
 def test_a_server_file_left_behind_does_not_lead_to_another_homes_server(settings):

@@ -78,8 +78,13 @@ def ensure_server(settings: Settings) -> tuple[Client, bool]:
 def environment(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
     """`env` with these settings in it, for a server of this home: never another server's URL."""
     given = {key: value for key, value in env.items() if key != "TUNELINE_URL"}
-    where = {"TUNELINE_DATABASE_URL": settings.database_url, "TUNELINE_ARTIFACTS": settings.artifacts}
-    given |= {name: value for name, value in where.items() if value}
+    where = {
+        "TUNELINE_DATABASE_URL": settings.database_url,
+        "TUNELINE_ARTIFACTS": settings.artifacts,
+        "TUNELINE_IMAGES": settings.images,
+        "TUNELINE_TASK_ENV": settings.task_env,  # absolute: the server starts in another folder
+    }
+    given |= {name: str(value) for name, value in where.items() if value}
     return given | {
         "TUNELINE_HOME": str(settings.home),
         "TUNELINE_PORT": str(settings.port),
