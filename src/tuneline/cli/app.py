@@ -46,7 +46,7 @@ def put(
     body = {
         "source": str(source.absolute()),
         "entry": entry or ("" if command else "app.py:app"),
-        "command": shlex.split(command),
+        "command": _words(command),
         "uses": uses,
         "env": {key: value for key, _, value in pairs},
         "probe": probe,
@@ -58,6 +58,13 @@ def put(
         print_json(found)
         return
     say(f"{found['release']} is wanted at endpoint {name} ({found['reason']}); `tuneline status` shows it.")
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise click.UsageError(f"--command cannot be read as a shell reads it: {error}.") from error
 
 
 @app.command()
