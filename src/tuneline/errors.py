@@ -23,7 +23,7 @@ A message is what happened, where, and the value; the hint is what to do next. `
 Secrets never go into either.
 """
 
-from typing import Any, Self
+from typing import Any
 
 
 class TunelineError(Exception):
@@ -61,10 +61,6 @@ class TunelineError(Exception):
             hint=str(body.get("hint", "")),
             details=list(body.get("details", [])),
         )
-
-    def with_hint(self, hint: str) -> Self:
-        """The same error with another hint."""
-        return type(self)(self.message, hint=hint, details=self.details)
 
 
 class UserError(TunelineError):

@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tuneline.errors import DataError
-
 Message = dict[str, str]
 
 _SHAREGPT_ROLES = {
@@ -109,9 +107,3 @@ def _message(entry: Any, role_key: str, text_key: str, roles: Mapping[str, str])
     if role is None or not isinstance(content, str):
         raise Unfit("shape")
     return {"role": role, "content": content}
-
-
-def check_format(format: str) -> None:
-    """Raises DataError if there is no such format."""
-    if format not in ("prompt", *COLUMNS):
-        raise DataError(f"`data.format` is `{format}`.", hint=f"It can be prompt, {', '.join(COLUMNS)}.")

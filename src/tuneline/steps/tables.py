@@ -26,7 +26,6 @@ for _format in (
     os.environ.setdefault(f"POLARS_{_format}_CHUNK_SIZE", str(4 << 20))
     os.environ.setdefault(f"POLARS_{_format}_CHUNK_PREFETCH_LIMIT", "4")
 _ONE_LIST = "It must be one list of objects."
-_EVERY_LINE = "Every line must be one JSON object."
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
 
 
