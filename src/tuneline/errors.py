@@ -8,6 +8,8 @@
         ModelError                a base model, adapter or package that does not fit or is not what it says
         ProofError                trained and served disagree, or a combination was never proven
         SettingError              an environment variable or option
+        UnauthenticatedError      who asks is not known here
+        ForbiddenError            who asks is known, or comes by a way, that may not do this
         NotFoundError             a name or id that is not there
         ConflictError             it cannot be now: a port, a lease, a run under way
           AlreadyExistsError        the name is taken
@@ -103,6 +105,18 @@ class SettingError(UserError):
     """An environment variable or option has a value that cannot be used."""
 
     code, exit_code = "invalid_setting", 2
+
+
+class UnauthenticatedError(UserError):
+    """Who asks did not say who it is, or nobody here knows it."""
+
+    code, http_status = "unauthenticated", 401
+
+
+class ForbiddenError(UserError):
+    """Who asks may not do this, or not by this way."""
+
+    code, http_status = "forbidden", 403
 
 
 class NotFoundError(UserError):

@@ -8,8 +8,9 @@ from typing import Literal, Self
 
 from tuneline.errors import SettingError
 
-SERVER_ONLY = frozenset(("TUNELINE_DATABASE_URL",))
-"""What no task, router or runtime gets: it may hold the record's password, and they may run users' code."""
+SERVER_ONLY = frozenset(("TUNELINE_DATABASE_URL", "TUNELINE_TOKEN"))
+"""What no task, router or runtime gets: it may hold the record's password, or says who somebody is elsewhere,
+and they may run users' code."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,12 @@ class Settings:
     """`TUNELINE_HOME`: where the record, artifacts, logs and caches live. Default `~/.tuneline`."""
     url: str | None = None
     """`TUNELINE_URL`: a server elsewhere; the same commands talk to it. Default: the one of this home."""
+    token: str | None = field(default=None, repr=False)
+    """`TUNELINE_TOKEN`: by what the server at `TUNELINE_URL` knows this user. Never shown."""
+    host: str = "127.0.0.1"
+    """`TUNELINE_HOST`: where this home's server listens beside 127.0.0.1; who asks there needs a token."""
     port: int = 8080
-    """`TUNELINE_PORT`: where this home's server listens, on 127.0.0.1."""
+    """`TUNELINE_PORT`: where this home's server listens."""
     task_slots: int = 2
     """`TUNELINE_TASK_SLOTS`: how many tasks of all runs may run at once. Default: the number of cores."""
     task_env: Path | None = None
@@ -52,6 +57,8 @@ class Settings:
         return cls(
             home=Path(env.get("TUNELINE_HOME") or Path.home() / ".tuneline").expanduser().absolute(),
             url=(env.get("TUNELINE_URL") or "").rstrip("/") or None,
+            token=_token(env),
+            host=(env.get("TUNELINE_HOST") or "").strip() or "127.0.0.1",
             port=_number(env, "TUNELINE_PORT", 8080, 0, 65535),
             task_slots=_number(env, "TUNELINE_TASK_SLOTS", max(2, os.cpu_count() or 1), 1, 4096),
             task_env=_path(env, "TUNELINE_TASK_ENV"),
@@ -112,6 +119,16 @@ class Settings:
     def endpoints(self) -> Path:
         """One folder an endpoint: traffic.json, request segments, logs."""
         return self.home / "endpoints"
+
+
+def _token(env: Mapping[str, str]) -> str | None:
+    token = (env.get("TUNELINE_TOKEN") or "").strip()
+    if not all("!" <= character <= "~" for character in token):
+        raise SettingError(
+            "TUNELINE_TOKEN holds a space or a character that no token has.",
+            hint="`tuneline token create NAME` on the server's machine prints one: `tl_...`.",
+        )
+    return token or None
 
 
 def _number(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -1,7 +1,9 @@
 """Commands run in this process as `tuneline` runs them, with a home of their own."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -21,8 +23,8 @@ class Ended:
 @pytest.fixture
 def tuneline(tmp_path, monkeypatch, capfd) -> Callable[..., Ended]:
     """`tuneline("check", "demo")`: exit code, stdout and stderr. Home and working folder are temporary."""
-    for name in ("TUNELINE_URL", "TUNELINE_DEBUG", "TUNELINE_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("URL", "TOKEN", "HOST", "DEBUG", "OFFLINE", "KFP_PYTHON"):
+        monkeypatch.delenv(f"TUNELINE_{name}", raising=False)
     monkeypatch.setenv("TUNELINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TUNELINE_PORT", "0")
     monkeypatch.chdir(tmp_path)
@@ -34,3 +36,12 @@ def tuneline(tmp_path, monkeypatch, capfd) -> Callable[..., Ended]:
         return Ended(code, said.out, said.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def kfp_python() -> Path:
+    """The interpreter with KFP's SDK that `make` builds for the tests."""
+    built = Path(__file__).parents[2] / ".venv-kfp" / "bin" / "python"
+    found = Path(os.environ.get("TUNELINE_TEST_KFP_PYTHON") or built)
+    assert found.exists(), f"{found} is missing: `make test` builds it"
+    return found

@@ -17,6 +17,7 @@ from tuneline.actions import views
 from tuneline.actions.apps import Apps
 from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.boards import Opener, RunBoards
+from tuneline.actions.caller import CALLER
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.pipelines import new_run_id, project_name
@@ -61,12 +62,17 @@ class Platform:
         self._clock = clock
         self._closing = threading.Event()
         self._starter = Starter(record, runner, server.home, clock)
-        self.kfp = Kfp(record, runner, self._starter, server.home, lambda: self.server.user, clock)
+        self.kfp = Kfp(record, runner, self._starter, server.home, lambda: self.user, clock)
         """Experiments, uploaded pipelines, and runs as Kubeflow Pipelines has them."""
         self.artifacts = Artifacts(record, Stores(Settings(server.home).copies))
         self.recurring = RecurringRuns(record, self._starter, self.kfp.runs, server.home, clock)
         self.schedules = Schedules(record, self.recurring, clock)
         self.kfp.experiments.on_archive.append(self.recurring.stop_of)
+
+    @property
+    def user(self) -> str:
+        """Who asks now: a token's name, or whoever runs this server."""
+        return CALLER.get() or self.server.user
 
     # Runs
 
@@ -121,7 +127,7 @@ class Platform:
         row = self.record.runs.get(RunId(id))
         if row["state"] not in ACTIVE:
             raise ConflictError(f"Run {id} has ended: {row['state']}.", hint="There is nothing to cancel.")
-        self._runner.cancel(RunId(id), by or self.server.user)
+        self._runner.cancel(RunId(id), by or self.user)
         return self.run(id)
 
     def retry(self, id: str, by: str = "", ir: Mapping[str, Any] | None = None) -> Json:
@@ -136,7 +142,7 @@ class Platform:
         if row["state"] in ACTIVE or row["state"] == "SUCCEEDED":
             hint = "Only a failed or canceled run can be retried; `tuneline run PROJECT` starts a new one."
             raise ConflictError(f"Run {id} is {row['state']}.", hint=hint)
-        self._starter.retry(RunId(id), by or self.server.user)
+        self._starter.retry(RunId(id), by or self.user)
         return self.run(id)
 
     def runs(self, limit: int = 50, project: str | None = None) -> list[Json]:
@@ -207,7 +213,7 @@ class Platform:
         """
         data, project_digest = self._asked_for(RunId(offer.run))
         offer = replace(offer, project_digest=offer.project_digest or project_digest)
-        proposal = checked(offer, data, self.server.user)
+        proposal = checked(offer, data, self.user)
         done = self.record.releases.propose(proposal, self._clock())
         return {
             "release": done.release,
@@ -280,7 +286,8 @@ class Platform:
         server = self.server
         return {
             "server": self.healthz()
-            | {"port": server.port, "url": server.url, "started_at": views.moment(server.started_at)},
+            | {"port": server.port, "url": server.url, "listens": server.listens}
+            | {"started_at": views.moment(server.started_at)},
             "runs": [views.run_summary(row) for row in self.record.runs.active()],
             "endpoints": self.endpoints(),
         }

@@ -41,6 +41,8 @@ class Server:
     version: str
     started_at: float
     user: str
+    listens: str = "127.0.0.1"
+    """Where it listens beside `host`, which is what this machine calls it by."""
 
     @property
     def url(self) -> str:

@@ -81,6 +81,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "up": ("server", "up", "Start this home's server in the foreground."),
     "status": ("server", "status", "What is running: server, runs, endpoints."),
     "down": ("server", "down", "Stop what `status` lists."),
+    "token": ("token", "token", "Make, list and revoke tokens for whoever asks from elsewhere."),
     "doctor": ("doctor", "doctor", "What works on this machine, and how to get the rest."),
     "completion": ("completion", "completion", "Print what makes TAB complete commands in your shell."),
     "config-schema": ("project", "config_schema", "Print the project file's JSON Schema, for editors."),

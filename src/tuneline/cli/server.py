@@ -1,6 +1,7 @@
 """`up`, `status`, `down`: this home's server and all it keeps running."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -20,11 +21,15 @@ GONE_S = 60.0
     type=click.IntRange(0, 65535),
     help="Exactly this one (0: any free one); default TUNELINE_PORT, or the next free one.",
 )
+@click.option(
+    "--host",
+    help="An address to listen at beside 127.0.0.1 (0.0.0.0: all); default TUNELINE_HOST.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Start it in the background, if it is not running.")
 @click.option("--child", is_flag=True, hidden=True, help="Started by another command, in the background.")
-def up(port: int | None, detach: bool, child: bool) -> None:
+def up(port: int | None, host: str | None, detach: bool, child: bool) -> None:
     """Start this home's server: the API, the runner and the controller of endpoints. Ctrl-C stops it."""
-    chosen = settings()
+    chosen = settings() if host is None else replace(settings(), host=host)
     if detach:
         _detached(chosen, port)
         return
@@ -32,7 +37,8 @@ def up(port: int | None, detach: bool, child: bool) -> None:
 
     def ready(info: Any) -> None:
         if not child:
-            say(f"tuneline answers at {info.url} for {chosen.home}; Ctrl-C stops it.")
+            also = "" if info.listens == info.host else f", and at {info.listens} to whoever has a token,"
+            say(f"tuneline answers at {info.url}{also} for {chosen.home}; Ctrl-C stops it.")
 
     serve(chosen, port, ready)
 
@@ -45,6 +51,9 @@ def _detached(chosen: Settings, port: int | None) -> None:
     client, started = ensure_server(chosen)
     with client:
         say(f"{'Started' if started else 'It runs already:'} the server of {chosen.home}.")
+        listens = client.status()["server"]["listens"]
+        if listens != chosen.host:
+            say(f"It listens at {listens}, not at {chosen.host}: `tuneline down --server` first.")
         click.echo(client.url)
 
 
@@ -68,6 +77,8 @@ def status(as_json: bool) -> None:
         return
     here = body["server"]
     click.echo(f"server    {here['url']}  process {here['pid']}  version {here['version']}")
+    if here["listens"] != "127.0.0.1":
+        click.echo(f"listens   {here['listens']}, to whoever has a token")
     click.echo(f"home      {here['home']}")
     click.echo(f"since     {short_time(here['started_at'])}")
     rows = [[run["id"], run["project"], run["state"], short_time(run["created_at"])] for run in body["runs"]]

@@ -22,12 +22,18 @@ TIMEOUT_S = 30.0
 class Client:
     """Talks to one server. Use it as a context manager, or `close` it."""
 
-    def __init__(self, url: str) -> None:
-        """`url` of the server, e.g. `http://127.0.0.1:8080`. Connects at the first call."""
+    def __init__(self, url: str, token: str | None = None) -> None:
+        """`url` of the server, e.g. `http://127.0.0.1:8080`. Connects at the first call.
+
+        token: for a server elsewhere, sent as `Authorization: Bearer` and shown nowhere.
+        """
         self.url = url.rstrip("/")
         timeout = httpx.Timeout(TIMEOUT_S, connect=5.0)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         # trust_env=False: a proxy variable must not send a loopback call elsewhere
-        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=not _loopback(self.url))
+        self._http = httpx.Client(
+            base_url=self.url, timeout=timeout, headers=headers, trust_env=not _loopback(self.url)
+        )
 
     def __enter__(self) -> Self:
         return self

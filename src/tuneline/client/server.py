@@ -26,11 +26,16 @@ FILE, ERROR_FILE, LOG_FILE = "server.json", "server-error.json", "server.log"
 def find_server(settings: Settings) -> Client | None:
     """A client of the server that answers for these settings; None if this home has none running.
 
-    Raises: NetworkError if `settings.url` is given and nothing answers there.
+    Raises: NetworkError if `settings.url` is given and nothing answers there; UnauthenticatedError if that
+    server wants to know who asks.
     """
     if settings.url:
-        client = Client(settings.url)
-        client.healthz()
+        client = Client(settings.url, settings.token)
+        try:
+            client.healthz()
+        except TunelineError:
+            client.close()
+            raise
         return client
     known = _read_json(settings.home / FILE)
     if known is None or "url" not in known:
@@ -76,8 +81,8 @@ def ensure_server(settings: Settings) -> tuple[Client, bool]:
 
 
 def environment(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
-    """`env` with these settings in it, for a server of this home: never another server's URL."""
-    given = {key: value for key, value in env.items() if key != "TUNELINE_URL"}
+    """`env` with these settings in it, for a server of this home: never another server's URL or token."""
+    given = {key: value for key, value in env.items() if key not in ("TUNELINE_URL", "TUNELINE_TOKEN")}
     where = {
         "TUNELINE_DATABASE_URL": settings.database_url,
         "TUNELINE_ARTIFACTS": settings.artifacts,
@@ -87,6 +92,7 @@ def environment(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
     given |= {name: str(value) for name, value in where.items() if value}
     return given | {
         "TUNELINE_HOME": str(settings.home),
+        "TUNELINE_HOST": settings.host,
         "TUNELINE_PORT": str(settings.port),
         "TUNELINE_TASK_SLOTS": str(settings.task_slots),
         "TUNELINE_OFFLINE": "1" if settings.offline else "0",

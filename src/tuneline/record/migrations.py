@@ -60,12 +60,26 @@ def m004_recurring(db: Connection) -> None:
         db.execute(text(statement))
 
 
+def m005_tokens(db: Connection) -> None:
+    """Tokens for whoever asks from elsewhere."""
+    db.execute(
+        text(
+            "CREATE TABLE tokens (id TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL,"
+            " read_only INTEGER NOT NULL, created_at DOUBLE PRECISION NOT NULL, expires_at DOUBLE PRECISION,"
+            " revoked_at DOUBLE PRECISION, used_at DOUBLE PRECISION, PRIMARY KEY (id))"
+        )
+    )
+    db.execute(text("CREATE INDEX tokens_by_name ON tokens (name)"))
+
+
 def m006_apps(db: Connection) -> None:
     """Apps stand among models, told apart by their kind."""
     db.execute(text("ALTER TABLE models ADD COLUMN kind TEXT NOT NULL DEFAULT 'model'"))
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_first, m002_nested, m003_kfp, m004_recurring, m006_apps)
+MIGRATIONS: tuple[Migration, ...] = (
+    m001_first, m002_nested, m003_kfp, m004_recurring, m005_tokens, m006_apps,
+)  # fmt: skip
 
 
 def migrate(store: Store, clock: Clock) -> list[str]:

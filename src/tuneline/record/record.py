@@ -16,12 +16,13 @@ from tuneline.record.releases import Releases
 from tuneline.record.run_lists import RunLists
 from tuneline.record.runs import Runs
 from tuneline.record.store import Store
+from tuneline.record.tokens import Tokens
 from tuneline.record.uploads import Uploads
 from tuneline.types import Clock
 
 
 class Record:
-    """Runs, releases, endpoints and the ledger of one database. Thread-safe.
+    """Runs, releases, endpoints, tokens and the ledger of one database. Thread-safe.
 
     Call `migrate` before anything else.
     """
@@ -46,6 +47,7 @@ class Record:
         self.ledger = Ledger(self._store)
         self.holders = Holders(self._store)
         self.ancestry = Ancestry(self._store)
+        self.tokens = Tokens(self._store)
 
     def migrate(self) -> list[str]:
         """Make the database, or bring it to today's schema; what was applied.
@@ -53,9 +55,7 @@ class Record:
         Raises: ConflictError if a newer program wrote it; ResourceError if it cannot be written.
         """
         self._store.database.prepare()
-        done = migrate(self._store, self._clock)
-        self.experiments.ensure_default(self._clock)
-        return done
+        return migrate(self._store, self._clock)
 
     def reserve(self) -> None:
         """Keep room in the database's files for what must be written when the disk is full."""

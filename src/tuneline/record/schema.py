@@ -275,3 +275,11 @@ ledger_head = Table(
     "ledger_head", tables,
     Column("one", Integer, primary_key=True, autoincrement=False), _count("seq"), _text("hash"),
 )  # fmt: skip
+
+tokens = Table(
+    "tokens", tables,
+    Column("id", Text, primary_key=True), _text("name"), _text("digest"),
+    Column("read_only", Integer, nullable=False),
+    _time("created_at", null=False), _time("expires_at"), _time("revoked_at"), _time("used_at"),
+    Index("tokens_by_name", "name"),
+)  # fmt: skip

@@ -27,7 +27,7 @@ def asked(
 ) -> Answer:
     """What `call` gets from the server that `TUNELINE_URL` names. Raises: NetworkError if none answers."""
     deadline = time.monotonic() + patience_s
-    client = Client(env["TUNELINE_URL"])
+    client = _named(env)
     while True:
         try:
             with client:
@@ -45,4 +45,8 @@ def _again(env: Mapping[str, str]) -> Client:
         here = find_server(Settings.from_env({"TUNELINE_HOME": env.get("TUNELINE_HOME", "")}))
         if here is not None:
             return here
-    return Client(env["TUNELINE_URL"])
+    return _named(env)
+
+
+def _named(env: Mapping[str, str]) -> Client:
+    return Client(env["TUNELINE_URL"], env.get("TUNELINE_TOKEN") or None)

@@ -1,4 +1,4 @@
-"""The server's HTTP API, over `actions.Platform`. Knows JSON and status codes, decides nothing."""
+"""The server's HTTP API and pages, over `actions.Platform`: JSON, HTML, status codes, and who may ask."""
 
 from tuneline.web.app import create_app
 

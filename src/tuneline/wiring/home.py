@@ -4,6 +4,7 @@ The home is held by a lock of the operating system on `<home>/server.lock`, whic
 however that ends. `record.py` beside this writes down who holds it.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -11,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +20,7 @@ import psutil
 
 from tuneline.client import Client
 from tuneline.client.server import FILE
-from tuneline.errors import ConflictError, ResourceError, TunelineError
+from tuneline.errors import ConflictError, ResourceError, SettingError, TunelineError
 from tuneline.settings import Settings
 
 HOST = "127.0.0.1"
@@ -59,29 +61,72 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
-def bind(wanted: int, *, exact: bool, say: Callable[[str], None]) -> socket.socket:
-    """A listening socket at port `wanted` (0: any), or, unless `exact`, at the next free one; `say` tells of
-    that.
+def bind(
+    wanted: int, *, exact: bool, say: Callable[[str], None], host: str = HOST
+) -> tuple[socket.socket, ...]:
+    """Listening sockets at port `wanted` (0: any), or, unless `exact`, at the next free one; `say` tells of
+    that. One at the loopback, by which this machine asks, and one at `host` if that is another address.
 
-    Raises: ConflictError, naming the holder where that can be known.
+    Raises: ConflictError, naming the holder where that can be known; SettingError if `host` is none here.
     """
+    places = _places(host)
     last = wanted if exact or wanted == 0 else min(wanted + PORTS_TRIED, 65535)
     for port in range(wanted, last + 1):
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, port))
-            listening.listen(1024)
-        except OSError:
-            listening.close()
+        listening = _listening(places, port, host)
+        if not listening:
             continue
         if port != wanted:
             say(f"Port {wanted} is taken by {port_holder(wanted)}; using {port} instead.")
         return listening
     raise ConflictError(
-        f"Port {wanted} on {HOST} is taken by {port_holder(wanted)}.",
+        f"Port {wanted} on {host} is taken by {port_holder(wanted)}.",
         hint="Choose another one with `tuneline up --port N`, or stop that program.",
     )
+
+
+def on_loopback(host: str) -> bool:
+    """Whether `host` is an address that only this machine reaches. Raises SettingError if it is none."""
+    return all(ip_address(place.split("%")[0]).is_loopback for _, place in _places(host))
+
+
+def _places(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """The addresses to listen at, the one of the loopback first unless another one holds it."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise SettingError(
+            f"`{host}` is no address to listen at: {error.strerror or error}.",
+            hint="Give an address of this machine, or 0.0.0.0 for all: TUNELINE_HOST, `tuneline up --host`.",
+        ) from error
+    family, place = found[0][0], str(found[0][4][0])
+    both = place in ("0.0.0.0", "::", HOST)  # `::` is opened for both families
+    return ([] if both else [(socket.AF_INET, HOST)]) + [(family, place)]
+
+
+def _listening(
+    places: list[tuple[socket.AddressFamily, str]], port: int, host: str
+) -> tuple[socket.socket, ...]:
+    """A socket for every place, all at one port; none at all if one of them is taken."""
+    made: list[socket.socket] = []
+    for family, place in places:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        made.append(listening)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(place != "::"))
+            same = made[0].getsockname()[1] if len(made) > 1 else 0
+            listening.bind((place, port or same))
+            listening.listen(1024)
+        except OSError as error:
+            for one in made:
+                one.close()
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise SettingError(
+                    f"`{host}` is no address of this machine.", hint="`ip address` lists those it has."
+                ) from error
+            return ()
+    return tuple(made)
 
 
 def port_holder(port: int) -> str:

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from socket import socket
 from types import FrameType
@@ -27,11 +27,12 @@ from tuneline.client.server import ERROR_FILE, FILE
 from tuneline.control.boards import Boards
 from tuneline.control.endpoints import Controller
 from tuneline.control.recurring import RecurringLoop
-from tuneline.errors import ResourceError, TunelineError
+from tuneline.errors import ResourceError, SettingError, TunelineError
 from tuneline.execute.runner import Runner
+from tuneline.record.record import Record
 from tuneline.settings import Settings
 from tuneline.web import create_app
-from tuneline.wiring.home import HOST, bind, lock_home, write_json
+from tuneline.wiring.home import HOST, bind, lock_home, on_loopback, write_json
 from tuneline.wiring.record import open_record, watch
 
 LOG = logging.getLogger("tuneline.server")
@@ -69,16 +70,20 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     if locked:
         (settings.home / FILE).unlink(missing_ok=True)  # left by a server that was killed
     record = open_record(settings, locked, time.time(), stack)
-    listening = bind(settings.port if port is None else port, exact=port is not None, say=LOG.warning)
-    stack.callback(listening.close)
+    refuse_open_door(settings.host, record)
+    wanted = settings.port if port is None else port
+    listening = bind(wanted, exact=port is not None, say=LOG.warning, host=settings.host)
+    for one in listening:
+        stack.callback(one.close)
     info = Server(
         host=HOST,
-        port=listening.getsockname()[1],
+        port=listening[0].getsockname()[1],
         pid=os.getpid(),
         home=settings.home,
         version=tuneline.__version__,
         started_at=time.time(),
         user=_user(),
+        listens=settings.host,
     )
     http = _Http()
     watch(record, lambda: http.stop(False), stack)
@@ -109,6 +114,15 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     http.run(platform, listening, (lambda: ready(info)) if ready else None)
 
 
+def refuse_open_door(host: str, record: Record) -> None:
+    """Raises SettingError if others than this machine could connect, and nobody could say who they are."""
+    if not on_loopback(host) and not record.tokens.any(time.time()):
+        raise SettingError(
+            f"This server would answer at {host}, and there is no token by which others could ask.",
+            hint="`tuneline token create NAME` makes one; without --host only this machine may ask.",
+        )
+
+
 class _Http:
     """uvicorn, stopped by our signals and by `stop`, with exit status 0 and no long poll left hanging."""
 
@@ -123,7 +137,7 @@ class _Http:
         if self._server is not None:
             self._server.should_exit = True
 
-    def run(self, platform: Platform, listening: socket, ready: Callable[[], None] | None) -> None:
+    def run(self, platform: Platform, listening: Sequence[socket], ready: Callable[[], None] | None) -> None:
         """Answer requests until stopped."""
         config = uvicorn.Config(
             create_app(platform),
@@ -132,15 +146,17 @@ class _Http:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # `web.access` judges by who is connected
             timeout_graceful_shutdown=GRACE_S,
             timeout_keep_alive=60,
         )
         self._server = _Uvicorn(config, platform.close)
         with _signals(lambda: self.stop(False)):
-            LOG.info("listening on %s", platform.server.url)
+            server = platform.server
+            LOG.info("listening on %s, address %s", server.url, server.listens)
             if ready is not None:
                 ready()
-            self._server.run(sockets=[listening])
+            self._server.run(sockets=list(listening))
         LOG.info("stopped")
 
 
