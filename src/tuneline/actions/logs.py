@@ -13,6 +13,8 @@ LOG = "log.txt"
 def read_log(task: Mapping[Any, Any], attempt: int | None, offset: int, limit: int) -> dict[str, Any]:
     """`{"text", "next", "done"}`: at most `limit` bytes from byte `offset`; `done` once nothing can follow.
 
+    A negative offset counts from the end: whole lines of the last bytes; `start` then says where they begin.
+
     task: its row. An attempt's folder is beside the newest one's. Raises NotFoundError for an attempt never
     made.
     """
@@ -26,10 +28,25 @@ def read_log(task: Mapping[Any, Any], attempt: int | None, offset: int, limit: i
             else "It made none: " + (task["reason"] or task["state"].lower()),
         )
     if not task["folder"] or not newest:
-        return {"text": "", "next": offset, "done": ended}
-    data, more = _piece(Path(task["folder"]).parent / str(wanted) / LOG, offset, limit)
+        return {"text": "", "next": max(0, offset), "done": ended} | ({"start": 0} if offset < 0 else {})
+    path = Path(task["folder"]).parent / str(wanted) / LOG
+    start = offset if offset >= 0 else _from_end(path, -offset)
+    data, more = _piece(path, start, limit)
     done = not more and (ended or wanted < newest)
-    return {"text": data.decode(errors="replace"), "next": offset + len(data), "done": done}
+    found = {"text": data.decode(errors="replace"), "next": start + len(data), "done": done}
+    return found | ({"start": start} if offset < 0 else {})
+
+
+def _from_end(path: Path, count: int) -> int:
+    """Where the last `count` bytes begin, at the beginning of a line if they hold one."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, 2) - count)
+            file.seek(start)
+            begun = file.read(count).find(b"\n") + 1 if start else 0
+    except FileNotFoundError:
+        return 0
+    return start + begun
 
 
 def _piece(path: Path, offset: int, limit: int) -> tuple[bytes, bool]:

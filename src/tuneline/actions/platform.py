@@ -145,9 +145,9 @@ class Platform:
         self._starter.retry(RunId(id), by or self.user)
         return self.run(id)
 
-    def runs(self, limit: int = 50, project: str | None = None) -> list[Json]:
-        """Runs without their tasks, the newest first."""
-        return [views.run_summary(row) for row in self.record.runs.newest(limit, project)]
+    def runs(self, limit: int = 50, project: str | None = None, archived: bool = False) -> list[Json]:
+        """Runs without their tasks, the newest first: the archived ones, or all others."""
+        return [views.run_summary(row) for row in self.record.runs.newest(limit, project, archived)]
 
     def run(self, id: str) -> Json:
         """A run with its tasks and its report. Raises NotFoundError."""

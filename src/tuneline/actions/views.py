@@ -53,6 +53,9 @@ def run_summary(row: Row) -> dict[str, Any]:
     return {
         "id": row["id"],
         "name": row["name"],
+        "display_name": row["display_name"],
+        "experiment": row["experiment"],
+        "archived": row["storage_state"] == "ARCHIVED",
         "project": row["project"],
         "project_digest": row["project_digest"],
         "state": row["state"],
@@ -61,6 +64,7 @@ def run_summary(row: Row) -> dict[str, Any]:
         "finished_at": moment(row["finished_at"]),
         "parameters": row["parameters"] or {},
         "error": row["error"],
+        "seq": row["last_seq"],
         "outputs": row["outputs"] or _NOTHING,
         "warnings": row["warnings"] or [],
     }

@@ -16,6 +16,7 @@ from tuneline.record.releases import Releases
 from tuneline.record.run_lists import RunLists
 from tuneline.record.runs import Runs
 from tuneline.record.store import Store
+from tuneline.record.tasks import Tasks
 from tuneline.record.tokens import Tokens
 from tuneline.record.uploads import Uploads
 from tuneline.types import Clock
@@ -48,6 +49,7 @@ class Record:
         self.holders = Holders(self._store)
         self.ancestry = Ancestry(self._store)
         self.tokens = Tokens(self._store)
+        self.tasks = Tasks(self._store)
 
     def migrate(self) -> list[str]:
         """Make the database, or bring it to today's schema; what was applied.
@@ -55,7 +57,9 @@ class Record:
         Raises: ConflictError if a newer program wrote it; ResourceError if it cannot be written.
         """
         self._store.database.prepare()
-        return migrate(self._store, self._clock)
+        done = migrate(self._store, self._clock)
+        self.experiments.ensure_default(self._clock)
+        return done
 
     def reserve(self) -> None:
         """Keep room in the database's files for what must be written when the disk is full."""

@@ -261,16 +261,13 @@ class Runs:
                 found.update({row["id"]: row for row in db.execute(some).mappings()})
         return found
 
-    def newest(self, limit: int, project: str | None = None) -> Sequence[RowMapping]:
-        """Rows of runs, the newest first."""
-        wanted = select(runs).where(runs.c.storage_state != DELETED)
-        wanted = wanted.order_by(runs.c.ordinal.desc()).limit(limit)
+    def newest(self, limit: int, project: str | None = None, archived: bool = False) -> Sequence[RowMapping]:
+        """Rows of runs, the newest first: the archived ones, or all others."""
+        state = experiments.ARCHIVED if archived else experiments.AVAILABLE
+        mine = [runs.c.storage_state == state, *([] if project is None else [runs.c.project == project])]
+        wanted = select(runs).where(*mine).order_by(runs.c.ordinal.desc()).limit(limit)
         with self._store.read() as db:
-            return (
-                db.execute(wanted if project is None else wanted.where(runs.c.project == project))
-                .mappings()
-                .all()
-            )
+            return db.execute(wanted).mappings().all()
 
     def active(self) -> Sequence[RowMapping]:
         """Rows of runs that have not ended, the oldest first."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from tuneline.actions import Platform
+from tuneline.actions.looks import Looks
 from tuneline.actions.proposing import Offer
 from tuneline.record.runs import ACTIVE
 from tuneline.web.json import JsonRoute
@@ -72,11 +73,11 @@ class ShutdownBody(Strict):
     all: bool = False
 
 
-def api_router(platform: Platform) -> APIRouter:
-    """All routes over `platform`."""
+def api_router(platform: Platform, looks: Looks) -> APIRouter:
+    """All routes over `platform`. looks: runs as people look at them."""
     router = APIRouter(route_class=JsonRoute)
     _server_routes(router, platform)
-    _run_routes(router, platform)
+    _run_routes(router, platform, looks)
     _release_routes(router, platform)
     _endpoint_routes(router, platform)
     schedule_routes(router, platform)
@@ -110,16 +111,18 @@ def _server_routes(router: APIRouter, platform: Platform) -> None:
         return platform.shutdown(body.all)
 
 
-def _run_routes(router: APIRouter, platform: Platform) -> None:
+def _run_routes(router: APIRouter, platform: Platform, looks: Looks) -> None:
     @router.post("/api/v1/runs", status_code=201)
     def submit(body: SubmitBody) -> Json:
         """Start a run."""
         return platform.submit(body.pipeline_spec, body.parameters, body.project.model_dump())
 
     @router.get("/api/v1/runs")
-    def runs(limit: Annotated[int, Query(ge=1, le=1000)] = 50, project: str | None = None) -> list[Json]:
-        """Runs, the newest first."""
-        return platform.runs(limit, project)
+    def runs(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50, project: str | None = None, archived: bool = False
+    ) -> list[Json]:
+        """Runs, the newest first; the archived ones alone, or the others."""
+        return platform.runs(limit, project, archived)
 
     @router.post("/api/v1/runs/{id}:cancel")
     def cancel(id: str) -> Json:
@@ -132,9 +135,14 @@ def _run_routes(router: APIRouter, platform: Platform) -> None:
         return platform.retry(id, ir=body.pipeline_spec if body else None)
 
     @router.get("/api/v1/runs/{id}")
-    def run(id: str) -> Json:
-        """A run with its tasks and report."""
-        return platform.run(id)
+    def run(id: str, outline: bool = False) -> Json:
+        """A run with its tasks and report; `outline`: only tasks a person is shown, the others counted."""
+        return looks.outline(id) if outline else platform.run(id)
+
+    @router.get("/api/v1/runs/{id}/inputs")
+    def inputs(id: str) -> Json:
+        """The parameters that a run's pipeline declares."""
+        return looks.inputs(id)
 
     @router.get("/api/v1/runs/{id}/events")
     async def events(
@@ -153,10 +161,10 @@ def _run_routes(router: APIRouter, platform: Platform) -> None:
         id: str,
         task: str,
         attempt: int | None = None,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=-(1 << 24))] = 0,
         limit: Annotated[int, Query(ge=4, le=1 << 24)] = 1 << 20,
     ) -> Json:
-        """A piece of an attempt's log."""
+        """A piece of an attempt's log; a negative offset counts from its end."""
         return platform.logs(id, task, attempt, offset, limit)
 
 

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from tuneline.actions import Platform
+from tuneline.actions.looks import Looks
 from tuneline.web import errors, pages
 from tuneline.web.access import Access
 from tuneline.web.api import api_router
@@ -19,11 +20,12 @@ def create_app(platform: Platform) -> FastAPI:
     app = FastAPI(title="tuneline", version=platform.server.version, docs_url=None, redoc_url=None)
     errors.install(app)
     app.include_router(artifact_router(platform.artifacts))
-    app.include_router(api_router(platform))
+    looks = Looks(platform.record, platform.artifacts.local)
+    app.include_router(api_router(platform, looks))
     app.mount("/apis", create_kfp_app(platform))
     app.include_router(app_router(platform.apps))
     app.include_router(board_router(platform.boards))
     app.include_router(login_router(platform.record.tokens))
-    pages.install(app, platform)
+    pages.install(app, platform, looks)
     app.add_middleware(Access, tokens=platform.record.tokens)
     return app

@@ -7,12 +7,17 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from tuneline.actions import Platform
+from tuneline.actions.looks import Looks
+from tuneline.web.compare import compare_router
+from tuneline.web.frames import frame_router
+from tuneline.web.lists import list_router
 from tuneline.web.rendering import page
+from tuneline.web.run_pages import run_router
 
 STATIC = Path(__file__).parent / "static"
 
 
-def install(app: FastAPI, platform: Platform) -> None:
+def install(app: FastAPI, platform: Platform, looks: Looks) -> None:
     """Put all pages into `app`, and what they look like."""
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -33,3 +38,7 @@ def install(app: FastAPI, platform: Platform) -> None:
         return page("docs.html", routes=routes)
 
     app.include_router(router)
+    app.include_router(run_router(platform, looks))
+    app.include_router(frame_router(platform.artifacts))
+    app.include_router(compare_router(looks))
+    app.include_router(list_router(platform))
