@@ -19,6 +19,8 @@ from tuneline.errors import NotFoundError
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 LOOK_S = 0.5
 """Between two looks at a run in which nothing happened."""
+SHARE = 4
+"""At least so many times as long as a look took is not looked."""
 PLAIN_S = 5.0
 """At least so long between two plain lines about the same task."""
 LIVE_S = 300.0
@@ -46,7 +48,12 @@ class Screen:
             say(line)
         for task in run["tasks"]:
             name, said = task["name"], doing(task, self.tracks.get(task["name"]))
-            if task["state"] == "RUNNING" and said and now - self._told.setdefault(name, now) >= PLAIN_S:
+            if (
+                task["state"] == "RUNNING"
+                and said
+                and not task.get("urgent")
+                and now - self._told.setdefault(name, now) >= PLAIN_S
+            ):
                 self._told[name] = now
                 say(f"{name}: {said}")
         self._before = run
@@ -103,11 +110,14 @@ def follow(link: Link, id: str, shown: Screen) -> Json:
     """Show a run until it ends; the ended run."""
     after = 0
     while True:
-        run = link(lambda client: client.run(id))
+        begin = time.monotonic()
+        run = link(lambda client: client.run(id, outline=True))
         shown.show(run)
         if run["state"] in ENDED:
             return run
-        after = _wait_for_news(link, id, after)
+        # a busy run has news all the time; looking must not take from it what it needs to go on
+        time.sleep(min(LOOK_S, SHARE * (time.monotonic() - begin)))
+        after = _wait_for_news(link, id, max(after, int(run.get("seq") or 0)))
 
 
 def _wait_for_news(link: Link, id: str, after: int) -> int:

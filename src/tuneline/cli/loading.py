@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuneline.cli.packages import without_cache
 from tuneline.errors import SpecError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ overrides_option = click.option(
     "params",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a field, e.g. -p train.r=16.",
+    help="Change a field, e.g. -p train.r=16; of a pipeline: give a parameter.",
 )
 project_argument = click.argument("project", type=click.Path(path_type=Path), default=".")
 
@@ -50,9 +51,10 @@ def load_project(path: Path, params: tuple[str, ...]) -> "Loaded":
     return loaded
 
 
-def submit(client: "Client", loaded: "Loaded") -> dict[str, Any]:
-    """Start a run of a project; the run."""
-    return client.submit(*compiled(loaded))
+def submit(client: "Client", loaded: "Loaded", *, no_cache: bool = False) -> dict[str, Any]:
+    """Start a run of a project; the run. no_cache: run every task."""
+    spec, parameters, about = compiled(loaded)
+    return client.submit(without_cache(spec) if no_cache else spec, parameters, about)
 
 
 def compiled(loaded: "Loaded") -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

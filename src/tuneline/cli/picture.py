@@ -16,9 +16,12 @@ from tuneline.cli.progress import (
     Tracks,
     doing,
     duration,
+    label,
+    rest_of,
     seconds_between,
     share_done,
     sparkline,
+    title,
 )
 
 Run = Mapping[str, Any]
@@ -42,15 +45,17 @@ def picture(run: Run, tracks: Tracks, now: float, footer: str = "") -> Renderabl
     for task in run["tasks"]:
         mark, style = MARKS.get(task["state"], ("?", ""))
         table.add_row(
-            Text(f"{mark} {task['name']}", style=style),
+            Text(f"{mark} {label(task)}", style=style),
             Text(WORDS.get(task["state"], task["state"]), style=style),
             "" if task["state"] == "CACHED" else duration(task["seconds"]),
             _detail(task, tracks.get(task["name"])),
         )
     took = duration(seconds_between(run["created_at"], run["finished_at"], now))
-    head = Text.assemble((run["project"], "bold"), f"  run {run['id']}  {run['state'].lower()}  {took}")
+    head = Text.assemble((title(run), "bold"), f"  run {run['id']}  {run['state'].lower()}  {took}")
     head.no_wrap, head.overflow = True, "ellipsis"
     parts: list[RenderableType] = [head, table]
+    if rest := rest_of(run):
+        parts.append(Text(f"  {rest}", style="dim"))
     if footer:
         parts.append(Text(footer, style="cyan"))
     return Group(*parts)

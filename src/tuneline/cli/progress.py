@@ -21,6 +21,7 @@ WORDS = {
     "SKIPPED": "skipped", "FAILED": "FAILED", "CANCELED": "canceled",
 }  # fmt: skip
 BARS = "▁▂▃▄▅▆▇█"
+GOOD = ("SUCCEEDED", "CACHED", "SKIPPED")
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,15 @@ def _longer(track: Track | None, task: Task, now: float) -> Track:
 
 
 def changes(before: Run | None, run: Run) -> list[str]:
-    """Plain lines for what changed between two looks at a run: one for each start and end of a task."""
+    """Plain lines for what changed between two looks at a run: one for each start and end of a task.
+
+    Of tasks in loops, and of others that there is no room for, only failures: there may be thousands.
+    """
     old = {task["name"]: _step(task) for task in before["tasks"]} if before else {}
     found = []
     for task in run["tasks"]:
         was, now = old.get(task["name"], ("PENDING", 0)), _step(task)
-        if was != now:
+        if was != now and not (task.get("urgent") and task["state"] != "FAILED"):
             found.append(_change(task))
     return found
 
@@ -97,6 +101,8 @@ def time_left(track: Track | None, task: Task) -> float | None:
 
 def doing(task: Task, track: Track | None = None) -> str:
     """How far a running task is, or why another one is not, in one line; empty: nothing to say."""
+    if inside := inside_of(task):
+        return inside
     if task["state"] == "FAILED":
         return str((task["error"] or {}).get("message", ""))
     if task["state"] == "PENDING" and task.get("retry_at"):
@@ -116,6 +122,43 @@ def doing(task: Task, track: Track | None = None) -> str:
     if left is not None:
         parts.append(f"{duration(left)} left")
     return "  ".join(parts)
+
+
+def inside_of(task: Task) -> str:
+    """What a nested pipeline that is shown closed, or a loop, holds: `34 of 100 iterations, 2 running`."""
+    inside = task.get("inside") or {}
+    counts, unit = inside.get("iterations"), "iterations"
+    if not counts and task.get("closed"):
+        counts, unit = inside.get("tasks"), "tasks"
+    if not counts:
+        return ""
+    done = sum(counts.get(state, 0) for state in GOOD)
+    said = f"{done:,} of {sum(counts.values()):,} {unit}"
+    more = [
+        f"{counts[state]:,} {WORDS[state]}"
+        for state in ("RUNNING", "FAILED", "CANCELED")
+        if counts.get(state)
+    ]
+    return ", ".join([said, *more])
+
+
+def title(run: Run) -> str:
+    """What a run is called: its project's name, or its own."""
+    return str(run["project"] or run.get("display_name") or run["name"])
+
+
+def label(task: Task) -> str:
+    """A task's name where it is shown: moved in below the one it stands in, without that one's path."""
+    under = str(task.get("under") or "")
+    name = str(task["name"]).removeprefix(f"{under}/" if under else "")
+    return "  " * int(task.get("depth") or 0) + name
+
+
+def rest_of(run: Run) -> str:
+    """Which tasks beside the ones shown there are; empty if none."""
+    rest = run.get("rest") or {}
+    said = ", ".join(f"{count:,} {WORDS.get(state, state)}" for state, count in rest.items())
+    return f"and {sum(rest.values()):,} more tasks: {said}" if rest else ""
 
 
 def amount(point: Mapping[str, Any]) -> str:

@@ -100,9 +100,21 @@ def unchanged(run: View) -> bool:
 
 
 def failures(run: View) -> list[tuple[str, View]]:
-    """Every failed task with its error; the run's own error, without a task, if no task has one."""
-    found = [(task["name"], task["error"] or {}) for task in run["tasks"] if task["state"] == "FAILED"]
+    """Every failed task with its error; the run's own error, without a task, if no task has one.
+
+    Not those made of tasks: they only have the error of what failed in them.
+    """
+    found = [
+        (task["name"], task["error"] or {})
+        for task in run["tasks"]
+        if task["state"] == "FAILED" and not made_of_tasks(task)
+    ]
     return found or ([("", run["error"])] if run["error"] else [])
+
+
+def made_of_tasks(task: View) -> bool:
+    """Whether a task is a nested pipeline, a loop, or an iteration with tasks in it."""
+    return task.get("kind") in ("dag", "loop") or bool((task.get("inside") or {}).get("tasks"))
 
 
 def total_seconds(run: View) -> float | None:

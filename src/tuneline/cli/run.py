@@ -1,44 +1,130 @@
-"""`tuneline run`: a project to the server, its picture while it runs, its report when it has ended."""
+"""`tuneline run`: a project or a pipeline to the server, its picture while it runs, its report when it has
+ended."""
 
+import os
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuneline.cli import exits, report
+from tuneline.cli import exits, outcome, report
+from tuneline.cli.compiling import compiled, interpreters, target_of
 from tuneline.cli.connect import Link, server, settings
 from tuneline.cli.errors import show_error
 from tuneline.cli.following import follow, screen, wait_until_live
-from tuneline.cli.loading import load_project, overrides_option, project_argument, submit
+from tuneline.cli.loading import load_project, overrides_option, parsed_overrides, submit
 from tuneline.cli.output import json_option, print_json, say
-from tuneline.errors import TunelineError
+from tuneline.cli.packages import Package, is_package, of_text, read_package
+from tuneline.cli.parameters import read_values, typed
+from tuneline.errors import NotFoundError, SpecError, TunelineError
 
 if TYPE_CHECKING:
     from tuneline.client import Client
 
+TAIL_BYTES, TAIL_LINES = 4096, 15
+"""How much of a failed task's log is shown."""
+FAILURES = 5
+"""How many failed tasks are told one by one."""
+
+kfp_python_option = click.option(
+    "--kfp-python",
+    type=click.Path(path_type=Path),
+    envvar="TUNELINE_KFP_PYTHON",
+    help="A Python that has KFP's SDK, for pipeline.py; default TUNELINE_KFP_PYTHON, or one that is found.",
+)
+no_cache_option = click.option("--no-cache", is_flag=True, help="Run every task, also in nested pipelines.")
+
 
 @click.command()
-@project_argument
+@click.argument("what", metavar="[PROJECT|PIPELINE]", default=".")
 @overrides_option
+@click.option("--params", "file", type=click.Path(path_type=Path), help="A YAML or JSON file of parameters.")
+@click.option(
+    "--experiment", metavar="NAME", help="The experiment it belongs to; it is made if there is none."
+)
+@click.option("--name", help="The run's own name.")
+@no_cache_option
+@kfp_python_option
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and do not follow it.")
 @json_option
-def run(project: Path, params: tuple[str, ...], detach: bool, as_json: bool) -> None:
-    """Run PROJECT (a folder with tuneline.yaml, or a file) and follow it until its release answers.
+def run(
+    what: str,
+    params: tuple[str, ...],
+    file: Path | None,
+    experiment: str | None,
+    name: str | None,
+    no_cache: bool,
+    kfp_python: Path | None,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Run a PROJECT (a folder with tuneline.yaml, or a file) and follow it until its release answers; or any
+    PIPELINE of Kubeflow Pipelines: pipeline.yaml (.json, .zip, .tar.gz), pipeline.py or pipeline.py:function.
 
-    Exit codes: 0 released and answering, 1 failed, 2 the project is wrong, 3 the gate refused, 4 approval
-    pending, 6 nothing changed, 130 Ctrl-C, which ends the following and not the run.
+    Exit codes: 0 done (a project: released and answering), 1 failed, 2 the project, the pipeline or a
+    parameter is wrong, 130 Ctrl-C, which ends the following and not the run. Of a project also 3 the gate
+    refused, 4 approval pending, 6 nothing changed.
     """
-    loaded = load_project(project, params)
+    package = pipeline_of(what, kfp_python)
+    if package is None:
+        if name or experiment:
+            raise click.UsageError("--name and --experiment are for pipelines: a project names its own runs.")
+        loaded = load_project(Path(what), params if file is None else (*_as_overrides(file), *params))
+        with server(start=True) as client:
+            started = submit(client, loaded, no_cache=no_cache)
+            _go_on(client, started, detach, as_json)
+        return
+    package = package.without_cache() if no_cache else package
+    check_pipeline(package.document, package.path)
+    values = typed(package.inputs, parsed_overrides(params), read_values(file) if file else {})
+    from tuneline.client import kfp  # noqa: PLC0415 - httpx, which no --help needs
+
+    named = name or f"{package.name} {datetime.now():%Y-%m-%d %H-%M-%S}"  # noqa: DTZ005 - as KFP's SDK names them
     with server(start=True) as client:
-        started = submit(client, loaded)
-        id = str(started["id"])
-        if not detach:
-            raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
+        id = kfp.start_run(client, package.document, values, name=named, experiment=experiment)
+        _go_on(client, {"id": id, "project": package.name, "state": "PENDING"}, detach, as_json)
+
+
+def pipeline_of(what: str, kfp_python: Path | None) -> Package | None:
+    """The pipeline that `what` names, compiled if it is Python; None if it names a project."""
+    target = target_of(what)
+    if target is not None:
+        pythons = interpreters(kfp_python, settings().home, os.environ)
+        return of_text(compiled(target, pythons, kfp_python is not None, os.environ), what)
+    return read_package(Path(what)) if is_package(Path(what)) else None
+
+
+def check_pipeline(ir: Mapping[str, Any], path: str) -> None:
+    """Raises SpecError, with every fault, if this is no pipeline that could run."""
+    from tuneline_ir import IRError, parse  # noqa: PLC0415 - parsers are for those who have something to parse
+
+    try:
+        parse(ir)
+    except IRError as error:
+        count = "a fault" if len(error.faults) == 1 else f"{len(error.faults)} faults"
+        raise SpecError(f"{path} has {count}; nothing ran.", details=list(error.faults)) from error
+
+
+def _go_on(client: "Client", started: Mapping[str, Any], detach: bool, as_json: bool) -> None:
+    id = str(started["id"])
+    if not detach:
+        raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
     if as_json:
         print_json({"run": id, "project": started["project"], "state": started["state"]})
     else:
         click.echo(id)
     say(f"Follow it with `tuneline runs show -f {id}`.")
+
+
+def _as_overrides(file: Path) -> list[str]:
+    import json  # noqa: PLC0415 - for this option alone
+
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in read_values(file).items()
+    ]
 
 
 def follow_to_the_end(client: "Client", id: str, as_json: bool) -> int:
@@ -48,6 +134,9 @@ def follow_to_the_end(client: "Client", id: str, as_json: bool) -> int:
         with screen() as shown:
             ended = follow(link, id, shown)
             endpoint = wait_until_live(link, ended, shown)
+        if as_json and not outcome.is_line(ended):
+            ended = link(lambda client: client.run(id))
+        tails = {} if outcome.is_line(ended) else log_tails(link, ended)
     except KeyboardInterrupt:
         say(
             f"\nRun {id} goes on. Come back: `tuneline runs show -f {id}`. "
@@ -56,6 +145,8 @@ def follow_to_the_end(client: "Client", id: str, as_json: bool) -> int:
         return exits.INTERRUPTED
     finally:
         link.client.close()
+    if not outcome.is_line(ended):
+        return _tell_outcome(ended, tails, as_json)
     if as_json:
         print_json(report.json_object(ended, endpoint))
     else:
@@ -64,14 +155,38 @@ def follow_to_the_end(client: "Client", id: str, as_json: bool) -> int:
     return report.exit_code(ended, endpoint)
 
 
-def say_why(ended: report.View, endpoint: report.View | None) -> None:
-    """What went wrong and what to do, or that nothing changed, on stderr; nothing if it released."""
+def _tell_outcome(ended: report.View, tails: dict[str, str], as_json: bool) -> int:
+    if as_json:
+        print_json(outcome.json_object(ended))
+    else:
+        click.echo("\n".join(outcome.lines(ended)))
+    say_why(ended, None, tails)
+    return exits.OK if ended["state"] == "SUCCEEDED" else exits.FAILURE
+
+
+def log_tails(link: Link, ended: report.View) -> dict[str, str]:
+    """The ends of the failed tasks' logs, of the first few, by task; none where the error has it already."""
+    found = {}
+    for task in outcome.failures(ended["tasks"])[:FAILURES]:
+        name = str(task["name"])
+        if (task["error"] or {}).get("details"):
+            continue
+        try:
+            piece = link(lambda client, name=name: client.logs(ended["id"], name, offset=-TAIL_BYTES))  # type: ignore[misc]
+        except NotFoundError:  # it made no attempt
+            continue
+        found[name] = "\n".join(piece["text"].splitlines()[-TAIL_LINES:])
+    return found
+
+
+def say_why(ended: report.View, endpoint: report.View | None, tails: dict[str, str] | None = None) -> None:
+    """What went wrong and what to do, or that nothing changed, on stderr; nothing if it released.
+
+    tails: ends of logs by task.
+    """
     id, code = ended["id"], report.exit_code(ended, endpoint)
     if ended["state"] == "FAILED":
-        for task, error in report.failures(ended):
-            show_error(TunelineError.from_json({"message": f"Task {task} failed.", **error}))
-            if task:
-                say(f"log: {log_place(ended, task)}")
+        _say_failures(ended, tails or {})
         say(f"again, from there: tuneline runs retry {id}")
     elif ended["state"] == "CANCELED":
         say(f"Run {id} was canceled. Go on with it: `tuneline runs retry {id}`.")
@@ -83,6 +198,21 @@ def say_why(ended: report.View, endpoint: report.View | None) -> None:
     elif code == exits.FAILURE and endpoint is not None:
         hint = "`tuneline status` shows the endpoint; its log is in the home's folder `endpoints`."
         say(f"error: {endpoint['name']} did not take the release over: {endpoint['message']}\nhint: {hint}")
+
+
+def _say_failures(ended: report.View, tails: dict[str, str]) -> None:
+    failed = report.failures(ended)
+    for task, error in failed[:FAILURES]:
+        said = {"message": f"Task {task} failed.", **error}
+        if task and not outcome.is_line(ended):  # a project's steps say in their errors which they are
+            said["message"] = f"{task}: {said['message']}"
+        show_error(TunelineError.from_json(said))
+        if tails.get(task):
+            say("\n".join(f"  | {line}" for line in tails[task].splitlines()))
+        if task:
+            say(f"log: {log_place(ended, task)}")
+    if len(failed) > FAILURES:
+        say(f"{len(failed) - FAILURES} more tasks failed: `tuneline runs show {ended['id']}` shows them.")
 
 
 def log_place(ended: report.View, task: str) -> str:

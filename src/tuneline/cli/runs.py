@@ -1,152 +1,110 @@
-"""`tuneline runs ...`: lists, one run, its logs, and going on with or ending it."""
+"""`tuneline runs ...`: lists, one run, going on with it, ending it, and what becomes of it afterwards."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
-from tuneline.cli import exits, report
+from tuneline.cli import outcome, report
 from tuneline.cli.connect import Link, server
 from tuneline.cli.following import ENDED, approved_release, endpoint_name
+from tuneline.cli.logs import logs
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
-from tuneline.cli.progress import duration
-from tuneline.cli.run import follow_to_the_end, say_why
-
-LOOK_S = 0.3
-"""Between two looks at logs that nothing was added to."""
+from tuneline.cli.parameters import typed
+from tuneline.cli.progress import duration, title
+from tuneline.cli.run import follow_to_the_end, kfp_python_option, log_tails, pipeline_of, say_why
+from tuneline.errors import SpecError
 
 
 @click.group()
 def runs() -> None:
-    """List, show, follow, retry and cancel runs."""
+    """List, show, follow, retry, cancel, clone, archive and delete runs."""
+
+
+runs.add_command(logs)
 
 
 @runs.command(name="list")
 @click.option(
     "-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Runs shown."
 )
-@click.option("--project", help="Only runs of the project with this name.")
+@click.option("--project", help="Only runs of the project or pipeline with this name.")
+@click.option("--archived", is_flag=True, help="Only those that were archived.")
 @json_option
-def list_(limit: int, project: str | None, as_json: bool) -> None:
+def list_(limit: int, project: str | None, archived: bool, as_json: bool) -> None:
     """Runs, the newest first."""
     with server() as client:
-        found = client.runs(limit, project)
+        found = client.runs(limit, project, archived=archived)
     if as_json:
         print_json(found)
         return
     rows = [
-        [row["id"], row["project"], row["state"], short_time(row["created_at"]),
+        [row["id"], title(row), row["state"], short_time(row["created_at"]),
          duration(report.total_seconds(row)), (row["error"] or {}).get("message", "")]
         for row in found
     ]  # fmt: skip
-    nothing = "No runs yet: `tuneline run PROJECT` starts one."
+    nothing = "No archived runs." if archived else "No runs yet: `tuneline run PROJECT` starts one."
     print_table(["run", "project", "state", "created", "took", "error"], rows, nothing)
 
 
 @runs.command()
 @click.argument("id")
 @click.option("-f", "--follow", "keep", is_flag=True, help="Follow it to its end, as `tuneline run` does.")
+@click.option("--all", "every", is_flag=True, help="Every task, also in loops and of very large pipelines.")
 @json_option
-def show(id: str, keep: bool, as_json: bool) -> None:
+def show(id: str, keep: bool, every: bool, as_json: bool) -> None:
     """One run: its tasks, and its report as far as it is.
 
     With --follow the exit codes are those of `tuneline run`.
     """
     with server() as client:
         if keep:
-            client.run(id)  # a wrong id is told before the picture starts
+            client.run(id, outline=True)  # a wrong id is told before the picture starts
             raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
-        found = client.run(id)
+        found = client.run(id, outline=not (every or as_json))
+        link = Link(client)
         release = approved_release(found)
-        name = endpoint_name(Link(client), release) if release else None
+        name = endpoint_name(link, release) if release else None
         endpoint = client.endpoint(name) if name else None
+        tails = log_tails(link, found) if found["state"] == "FAILED" and not outcome.is_line(found) else {}
     if as_json:
         print_json(found)
         return
-    print_table(
-        ["task", "state", "seconds", "attempts", "note"], report.task_rows(found["tasks"]), "No tasks."
-    )
-    click.echo("\n" + "\n".join(report.lines(found, endpoint)))
+    if outcome.is_line(found):
+        columns = ["task", "state", "seconds", "attempts", "note"]
+        print_table(columns, report.task_rows(found["tasks"]), "No tasks.")
+        click.echo("\n" + "\n".join(report.lines(found, endpoint)))
+    else:
+        click.echo("\n".join(outcome.lines(found)))
     if found["state"] in ("FAILED", "CANCELED"):
-        say_why(found, None)
+        say_why(found, None, tails)
 
 
 @runs.command()
 @click.argument("id")
-@click.argument("task", required=False)
-@click.option("-f", "--follow", "keep", is_flag=True, help="Go on until the task (or the run) has ended.")
-@click.option("--attempt", type=click.IntRange(1), help="An earlier attempt; default: the newest.")
-def logs(id: str, task: str | None, keep: bool, attempt: int | None) -> None:
-    """What the tasks of run ID (or one TASK) printed."""
-    with server() as client:
-        link = Link(client)
-        names = [task] if task else [found["name"] for found in client.run(id)["tasks"]]
-        try:
-            if keep and not task:
-                _follow_all(link, id, names)
-                return
-            for name in names:
-                if not task:
-                    say(f"== {name}")
-                _print_log(link, id, name, attempt, keep)
-        except KeyboardInterrupt:
-            say(f"\nFollowing ended; a run goes on without it. Its state: `tuneline runs show {id}`.")
-            raise click.exceptions.Exit(exits.INTERRUPTED) from None
-
-
-def _print_log(link: Link, id: str, task: str, attempt: int | None, keep: bool) -> None:
-    offset = 0
-    while True:
-        piece = _piece(link, id, task, attempt, offset)
-        click.echo(piece["text"], nl=False)
-        if piece["next"] == offset:
-            if piece["done"] or not keep:
-                return
-            time.sleep(LOOK_S)
-        offset = piece["next"]
-
-
-def _piece(link: Link, id: str, task: str, attempt: int | None, offset: int) -> dict[str, Any]:
-    return link(lambda client: client.logs(id, task, attempt, offset))
-
-
-def _follow_all(link: Link, id: str, names: list[str]) -> None:
-    """The logs of all tasks as they come, each piece headed by its task when another one spoke before."""
-    offsets, last = dict.fromkeys(names, 0), ""
-    while True:
-        run = link(lambda client: client.run(id))
-        begun = [task["name"] for task in run["tasks"] if task["attempts"] and task["name"] in offsets]
-        spoke = False
-        for name in begun:
-            piece = _piece(link, id, name, None, offsets[name])
-            if piece["text"]:
-                if name != last:
-                    say(f"== {name}")
-                click.echo(piece["text"], nl=False)
-                last, spoke = name, True
-            offsets[name] = piece["next"]
-        if run["state"] in ENDED and not spoke:
-            say(f"Run {id}: {run['state'].lower()}.")
-            return
-        if not spoke:
-            time.sleep(LOOK_S)
-
-
-@runs.command()
-@click.argument("id")
+@click.option(
+    "--with",
+    "what",
+    metavar="PIPELINE",
+    help="The pipeline after a change: what changed, and what comes after it, runs in a new run.",
+)
+@kfp_python_option
 @click.option("-f", "--follow", "keep", is_flag=True, help="Follow it to its end, as `tuneline run` does.")
 @json_option
-def retry(id: str, keep: bool, as_json: bool) -> None:
+def retry(id: str, what: str | None, kfp_python: Path | None, keep: bool, as_json: bool) -> None:
     """Go on with a failed or canceled run: what succeeded stays."""
+    package = pipeline_of(what, kfp_python) if what else None
+    if what and package is None:
+        raise SpecError(
+            f"{what} is no pipeline.",
+            hint="Give its YAML or Python file; a project is run anew: `tuneline run`.",
+        )
     with server(start=True) as client:
-        found = client.retry(id)
+        found = client.retry(id, package.document if package else None)
         if keep:
-            raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
-    if as_json:
-        print_json(found)
-    else:
-        click.echo(found["id"])
-    say(f"Follow it with `tuneline runs show -f {id}`.")
+            raise click.exceptions.Exit(follow_to_the_end(client, str(found["id"]), as_json))
+    _tell_started(found, as_json)
 
 
 @runs.command()
@@ -160,7 +118,86 @@ def cancel(id: str, as_json: bool) -> None:
         while found["state"] not in ENDED and time.monotonic() < deadline:
             time.sleep(0.1)
             found = client.run(id)
+    _tell(found, found["state"].lower(), as_json)
+
+
+@runs.command()
+@click.argument("id")
+@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Change a parameter.")
+@click.option("--name", help="The new run's own name.")
+@click.option("-f", "--follow", "keep", is_flag=True, help="Follow it to its end, as `tuneline run` does.")
+@json_option
+def clone(id: str, params: tuple[str, ...], name: str | None, keep: bool, as_json: bool) -> None:
+    """Start a new run of the same pipeline, with the same parameters but for those given.
+
+    A secret that the run was given is given to the new one too.
+    """
+    from tuneline.client import kfp  # noqa: PLC0415 - httpx, which no --help needs
+
+    written = _written(params)
+    with server(start=True) as client:
+        declared = client.inputs(id) if written else {}
+        optional = {key: {**body, "isOptional": True} for key, body in declared.items()}
+        values = typed(optional, written, {})
+        new = kfp.clone(client, id, values, name)
+        if keep:
+            raise click.exceptions.Exit(follow_to_the_end(client, new, as_json))
+        found = client.run(new)
+    _tell_started(found, as_json)
+
+
+@runs.command()
+@click.argument("id")
+@json_option
+def archive(id: str, as_json: bool) -> None:
+    """Take a run out of the usual list; nothing of it is lost."""
+    from tuneline.client import kfp  # noqa: PLC0415 - httpx, which no --help needs
+
+    with server(start=True) as client:
+        kfp.archive(client, id)
+    _tell({"id": id}, "archived", as_json)
+
+
+@runs.command()
+@click.argument("id")
+@json_option
+def unarchive(id: str, as_json: bool) -> None:
+    """Bring an archived run back into the usual list."""
+    from tuneline.client import kfp  # noqa: PLC0415 - httpx, which no --help needs
+
+    with server(start=True) as client:
+        kfp.unarchive(client, id)
+    _tell({"id": id}, "unarchived", as_json)
+
+
+@runs.command()
+@click.argument("id")
+@json_option
+def delete(id: str, as_json: bool) -> None:
+    """Forget an ended run, its tasks and its logs. Releases and cached results that came of it stay."""
+    from tuneline.client import kfp  # noqa: PLC0415 - httpx, which no --help needs
+
+    with server(start=True) as client:
+        kfp.delete(client, id)
+    _tell({"id": id}, "deleted", as_json)
+
+
+def _written(params: tuple[str, ...]) -> dict[str, str]:
+    from tuneline.cli.loading import parsed_overrides  # noqa: PLC0415 - for one command
+
+    return parsed_overrides(params)
+
+
+def _tell(found: dict[str, Any], what: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{found['id']} {found['state'].lower()}")
+        click.echo(f"{found['id']} {what}")
+
+
+def _tell_started(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(found["id"])
+    say(f"Follow it with `tuneline runs show -f {found['id']}`.")

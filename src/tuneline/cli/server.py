@@ -8,6 +8,7 @@ import click
 
 from tuneline.cli.connect import server, settings
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
+from tuneline.cli.progress import title
 from tuneline.errors import TransientError
 from tuneline.settings import Settings
 
@@ -81,7 +82,7 @@ def status(as_json: bool) -> None:
         click.echo(f"listens   {here['listens']}, to whoever has a token")
     click.echo(f"home      {here['home']}")
     click.echo(f"since     {short_time(here['started_at'])}")
-    rows = [[run["id"], run["project"], run["state"], short_time(run["created_at"])] for run in body["runs"]]
+    rows = [[run["id"], title(run), run["state"], short_time(run["created_at"])] for run in body["runs"]]
     if rows:
         click.echo()
         print_table(["run", "project", "state", "created"], rows, "")
@@ -139,7 +140,7 @@ def _stop(client: Any, only_server: bool) -> list[str]:
             if found["phase"] != "stopped"
         ]
     for run in before["runs"]:
-        say(f"Run {run['id']} of {run['project']} is not finished; it goes on when the server is up again.")
+        say(f"Run {run['id']} of {title(run)} is not finished; it goes on when the server is up again.")
     return stopped
 
 

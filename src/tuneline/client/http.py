@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import httpx
 
-from tuneline.errors import InternalError, NetworkError, TransientError, TunelineError
+from tuneline.client.answers import read
+from tuneline.errors import InternalError, NetworkError
 
 Body = dict[str, Any]
 """A JSON object as the API gives it."""
@@ -47,61 +48,70 @@ class Client:
 
     def healthz(self, timeout_s: float = TIMEOUT_S) -> Body:
         """`{"status", "version", "home", "pid"}`."""
-        return self._object("GET", "/healthz", timeout_s=timeout_s)
+        return self.call("GET", "/healthz", timeout_s=timeout_s)
 
     def status(self) -> Body:
         """`{"server", "runs", "endpoints"}`: what is active now."""
-        return self._object("GET", "/api/v1/status")
+        return self.call("GET", "/api/v1/status")
 
     def submit(
-        self, spec: Mapping[str, Any], parameters: Mapping[str, Any], project: Mapping[str, Any]
+        self,
+        spec: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        project: Mapping[str, Any],
     ) -> Body:
         """Start a run of the IR `spec`. project: `{"name", "text", "path", "digest"}`.
 
         Raises: ConflictError, naming it, if a run of the same project is active.
         """
         body = {"pipeline_spec": spec, "parameters": parameters, "project": project}
-        return self._object("POST", "/api/v1/runs", body)
+        return self.call("POST", "/api/v1/runs", body)
 
-    def runs(self, limit: int = 50, project: str | None = None) -> list[Body]:
-        """Runs without their tasks, the newest first."""
-        return self._list("/api/v1/runs", {"limit": limit, "project": project})
+    def runs(self, limit: int = 50, project: str | None = None, *, archived: bool = False) -> list[Body]:
+        """Runs without their tasks, the newest first; the archived ones alone, or the others."""
+        query = {"limit": limit, "project": project, "archived": "true" if archived else None}
+        return self._list("/api/v1/runs", query)
 
-    def run(self, id: str) -> Body:
-        """A run with its tasks and its report."""
-        return self._object("GET", f"/api/v1/runs/{_part(id)}")
+    def run(self, id: str, outline: bool = False) -> Body:
+        """A run with its tasks and its report; with `outline` the tasks that a person is shown, and counts of
+        the others."""
+        query = {"outline": "true"} if outline else None
+        return self.call("GET", f"/api/v1/runs/{_part(id)}", query=query)
 
     def events(self, id: str, after: int = 0, wait: float = 0.0) -> Body:
         """`{"events", "next", "state"}`: events after number `after`, waiting up to `wait` seconds for the
         first."""
         query = {"after": after, "wait": wait}
-        return self._object(
-            "GET", f"/api/v1/runs/{_part(id)}/events", query=query, timeout_s=wait + TIMEOUT_S
-        )
+        return self.call("GET", f"/api/v1/runs/{_part(id)}/events", query=query, timeout_s=wait + TIMEOUT_S)
 
     def series(self, id: str, task: str, after: int = 0) -> Body:
         """`{"points", "next"}` of a task's curves."""
-        return self._object("GET", f"/api/v1/runs/{_part(id)}/series", query={"task": task, "after": after})
+        return self.call("GET", f"/api/v1/runs/{_part(id)}/series", query={"task": task, "after": after})
 
     def logs(
         self, id: str, task: str, attempt: int | None = None, offset: int = 0, limit: int | None = None
     ) -> Body:
         """`{"text", "next", "done"}` of an attempt's log (the newest by default) from byte `offset`."""
         query = {"task": task, "attempt": attempt, "offset": offset, "limit": limit}
-        return self._object("GET", f"/api/v1/runs/{_part(id)}/logs", query=query)
+        return self.call("GET", f"/api/v1/runs/{_part(id)}/logs", query=query)
 
     def cancel(self, id: str) -> Body:
         """Ask a run to end; the run. Raises ConflictError if it has ended."""
-        return self._object("POST", f"/api/v1/runs/{_part(id)}:cancel")
+        return self.call("POST", f"/api/v1/runs/{_part(id)}:cancel")
 
-    def retry(self, id: str) -> Body:
-        """Let an ended run go on from what failed; the run. Raises ConflictError if there is nothing to
-        do."""
-        return self._object("POST", f"/api/v1/runs/{_part(id)}:retry")
+    def retry(self, id: str, spec: Mapping[str, Any] | None = None) -> Body:
+        """Let an ended run go on from what failed; the run. With a changed pipeline `spec` that is a new run,
+        in which what changed, and what comes after it, runs. Raises ConflictError if there is nothing."""
+        body = None if spec is None else {"pipeline_spec": spec}
+        return self.call("POST", f"/api/v1/runs/{_part(id)}:retry", body, timeout_s=120.0)
+
+    def inputs(self, id: str) -> Body:
+        """The parameters that the pipeline of a run declares, by name, as its IR has them."""
+        return self.call("GET", f"/api/v1/runs/{_part(id)}/inputs")
 
     def tensorboard(self, id: str) -> Body:
         """`{"url", "logs", "skipped"}`: TensorBoard over a run's logs, started if it does not run."""
-        return self._object("POST", f"/api/v1/runs/{_part(id)}/tensorboard", timeout_s=90.0)
+        return self.call("POST", f"/api/v1/runs/{_part(id)}/tensorboard", timeout_s=90.0)
 
     def set_schedule(
         self,
@@ -113,7 +123,7 @@ class Client:
         """Let a project run by itself; the schedule, with `change`: created, updated or unchanged.
         schedule: `{"cron", "zone"}` or `{"every_s"}`; the rest as for `submit`."""
         body = {"schedule": schedule, "pipeline_spec": spec, "parameters": parameters, "project": project}
-        return self._object("POST", "/api/v1/schedules", body)
+        return self.call("POST", "/api/v1/schedules", body)
 
     def schedules(self) -> list[Body]:
         """All schedules, by name."""
@@ -121,23 +131,23 @@ class Client:
 
     def schedule(self, name: str) -> Body:
         """One schedule, by name or id, with its next times (`upcoming`)."""
-        return self._object("GET", f"/api/v1/schedules/{_part(name)}")
+        return self.call("GET", f"/api/v1/schedules/{_part(name)}")
 
     def pause_schedule(self, name: str) -> Body:
         """Start nothing more of it; the schedule."""
-        return self._object("POST", f"/api/v1/schedules/{_part(name)}:pause")
+        return self.call("POST", f"/api/v1/schedules/{_part(name)}:pause")
 
     def resume_schedule(self, name: str) -> Body:
         """Let it run again, from now on; the schedule."""
-        return self._object("POST", f"/api/v1/schedules/{_part(name)}:resume")
+        return self.call("POST", f"/api/v1/schedules/{_part(name)}:resume")
 
     def remove_schedule(self, name: str) -> Body:
         """Forget it; the schedule that it was."""
-        return self._object("DELETE", f"/api/v1/schedules/{_part(name)}")
+        return self.call("DELETE", f"/api/v1/schedules/{_part(name)}")
 
     def run_schedule(self, name: str) -> Body:
         """Start a run of it now; the run. Raises ConflictError if its project has one under way."""
-        return self._object("POST", f"/api/v1/schedules/{_part(name)}:run")
+        return self.call("POST", f"/api/v1/schedules/{_part(name)}:run")
 
     def models(self) -> list[str]:
         """Names of all models."""
@@ -149,12 +159,12 @@ class Client:
 
     def release(self, ref: str) -> Body:
         """The release `model@version`."""
-        return self._object("GET", f"/api/v1/releases/{_part(ref)}")
+        return self.call("GET", f"/api/v1/releases/{_part(ref)}")
 
     def propose(self, body: Mapping[str, Any]) -> Body:
         """Ask for a release: `{"release", "state", "created", "reason"}`. Raises ConflictError if live
         moved."""
-        return self._object("POST", "/api/v1/releases:propose", body, timeout_s=300.0)
+        return self.call("POST", "/api/v1/releases:propose", body, timeout_s=300.0)
 
     def artifacts(self, limit: int = 100, **only: str | None) -> list[Body]:
         """Artifacts, the newest first. only: `run`, `task`, `type`, `digest`; `after` an id goes on behind
@@ -163,13 +173,13 @@ class Client:
 
     def artifact(self, id: str) -> Body:
         """One artifact, by its id or its digest."""
-        return self._object("GET", f"/api/v1/artifacts/{_path(id)}")
+        return self.call("GET", f"/api/v1/artifacts/{_path(id)}")
 
     def lineage(self, name: str, direction: str = "both", depth: int = 10) -> Body:
         """What an artifact (id or digest) or a release (`model@version`) came from, and what came of it."""
         kind = "releases" if "@" in name and "/" not in name else "artifacts"
         query = {"direction": direction, "depth": depth}
-        return self._object("GET", f"/api/v1/{kind}/{_path(name)}/lineage", query=query)
+        return self.call("GET", f"/api/v1/{kind}/{_path(name)}/lineage", query=query)
 
     def content(self, id: str, write: Callable[[bytes], object]) -> str:
         """Give an artifact's content to `write`, block by block; its kind: `file`, or `folder` (a tar)."""
@@ -178,7 +188,7 @@ class Client:
             with self._http.stream("GET", path, timeout=httpx.Timeout(300.0, connect=5.0)) as answer:
                 if not answer.is_success:
                     answer.read()
-                    self._read(answer, "GET", path)
+                    read(answer, self.url, "GET", path)
                 for block in answer.iter_bytes():
                     write(block)
                 return str(answer.headers.get("x-tuneline-content", "file"))
@@ -193,11 +203,11 @@ class Client:
 
     def endpoint(self, name: str) -> Body:
         """One endpoint: what is wanted, what is live, where it answers."""
-        return self._object("GET", f"/api/v1/endpoints/{_part(name)}")
+        return self.call("GET", f"/api/v1/endpoints/{_part(name)}")
 
     def live(self, name: str) -> Body:
         """`{"release", "digest", "package"}` live at an endpoint; nulls if nothing is."""
-        return self._object("GET", f"/api/v1/endpoints/{_part(name)}/live")
+        return self.call("GET", f"/api/v1/endpoints/{_part(name)}/live")
 
     def history(self, name: str, at: str | None = None) -> list[Body]:
         """`[{"release", "from", "to", "why", "by"}]`; only what was live at `at` (RFC 3339), if given."""
@@ -205,11 +215,11 @@ class Client:
 
     def put_app(self, name: str, body: Mapping[str, Any]) -> Body:
         """Want an app at endpoint `name`: the endpoint, with `release`, `created` and `reason`."""
-        return self._object("PUT", f"/api/v1/endpoints/{_part(name)}/app", body, timeout_s=300.0)
+        return self.call("PUT", f"/api/v1/endpoints/{_part(name)}/app", body, timeout_s=300.0)
 
     def remove_app(self, name: str) -> Body:
         """Want no app at endpoint `name` any more; the endpoint."""
-        return self._object("DELETE", f"/api/v1/endpoints/{_part(name)}/app")
+        return self.call("DELETE", f"/api/v1/endpoints/{_part(name)}/app")
 
     def ledger(self, after: int = 0) -> list[Body]:
         """Entries of the ledger after number `after`."""
@@ -217,13 +227,13 @@ class Client:
 
     def verify_ledger(self) -> Body:
         """`{"ok", "entries", "head", "faults"}`."""
-        return self._object("GET", "/api/v1/ledger/verify", timeout_s=300.0)
+        return self.call("GET", "/api/v1/ledger/verify", timeout_s=300.0)
 
     def shutdown(self, all: bool = False) -> Body:
         """Stop the server; with `all` also what serves models."""
-        return self._object("POST", "/api/v1/shutdown", {"all": all})
+        return self.call("POST", "/api/v1/shutdown", {"all": all})
 
-    def _object(
+    def call(
         self,
         method: str,
         path: str,
@@ -232,6 +242,7 @@ class Client:
         query: Mapping[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> Body:
+        """The object that a route answers. Raises: TunelineError, as the server raised it."""
         found = self._json(method, path, body, query=query, timeout_s=timeout_s)
         if not isinstance(found, dict):
             raise InternalError(f"{self.url}{path} answered {type(found).__name__}, not an object.")
@@ -272,25 +283,7 @@ class Client:
                 f"The connection to the server at {self.url} broke: {error or type(error).__name__}.",
                 hint="If the server was stopped, start it with `tuneline up`: runs go on where they were.",
             ) from error
-        return self._read(answer, method, path)
-
-    def _read(self, answer: httpx.Response, method: str, path: str) -> Any:
-        try:
-            body = answer.json()
-        except ValueError as error:
-            raise self._foreign(answer, method, path) from error
-        if answer.is_success:
-            return body
-        if isinstance(body, dict) and isinstance(body.get("error"), dict) and "code" in body["error"]:
-            raise TunelineError.from_json(body["error"])
-        raise self._foreign(answer, method, path)
-
-    def _foreign(self, answer: httpx.Response, method: str, path: str) -> TunelineError:
-        message = (
-            f"What answers at {self.url} is no tuneline server: {method} {path} gave {answer.status_code}."
-        )
-        kind = TransientError if answer.status_code in (502, 503, 504) else NetworkError
-        return kind(message, hint="Check TUNELINE_URL; `tuneline up --port N` starts a server elsewhere.")
+        return read(answer, self.url, method, path)
 
 
 def _path(text: str) -> str:

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from tests.execute.doubles import pipeline
 
-from tuneline.actions.kfp import documents, fetching
+from tuneline.actions.kfp import fetching
+from tuneline.spec import documents
 
 SPEC = yaml.safe_dump(pipeline({"a": {}}, "uploaded")).encode()
 

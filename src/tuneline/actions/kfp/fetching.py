@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 
-from tuneline.actions.kfp.documents import MAX_BYTES
 from tuneline.errors import NetworkError, TooLargeError, UserError
 from tuneline.plan.secrets import MASK, is_secret
+from tuneline.spec.documents import MAX_BYTES
 
 TIMEOUT_S = 30.0
 """For the whole fetch."""

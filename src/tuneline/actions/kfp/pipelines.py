@@ -7,13 +7,13 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from tuneline.actions.kfp.documents import checked, name_of, read_file
 from tuneline.actions.kfp.fetching import fetch, shown_url
 from tuneline.actions.kfp.names import checked_name, checked_tags
 from tuneline.errors import UserError
 from tuneline.plan.listing import Listing
 from tuneline.record.record import Record
 from tuneline.record.uploads import NewPipeline, NewVersion
+from tuneline.spec.documents import checked, name_of, read_file
 from tuneline.types import Clock
 
 Row = dict[str, Any]

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuneline.actions.kfp.documents import checked, name_of
 from tuneline.actions.kfp.names import checked_name
 from tuneline.actions.kfp.parameters import checked as checked_parameters
 from tuneline.actions.ports import Runs
@@ -24,6 +23,7 @@ from tuneline.plan.listing import Listing
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.record.store import Beside
+from tuneline.spec.documents import checked, name_of
 from tuneline.types import Clock, RunId
 
 LOG = logging.getLogger("tuneline.actions")

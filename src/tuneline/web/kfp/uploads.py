@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tuneline.actions.kfp.documents import MAX_BYTES
 from tuneline.actions.kfp.pipelines import Described
 from tuneline.errors import TooLargeError, TunelineError, UserError
+from tuneline.spec.documents import MAX_BYTES
 from tuneline.web.kfp import errors
 from tuneline.web.kfp.call import Answer, answer, body_of
 from tuneline.web.kfp.messages import plain, texts_by_key
