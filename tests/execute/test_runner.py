@@ -13,6 +13,7 @@ from tests.execute.conftest import processes_in
 from tests.execute.doubles import EventLog, pipeline, submitted
 
 from tuneline.errors import ConflictError, NotFoundError, SpecError
+from tuneline.execute.images import RefusedImage
 from tuneline.execute.runner import Runner
 from tuneline.plan.events import AttemptFailed, RunEnded, TaskCached, TaskSucceeded
 from tuneline.types import RunId
@@ -309,3 +310,20 @@ def test_a_task_gets_a_clean_environment(make_runner: Any, log: EventLog, tmp_pa
         "TUNELINE_TASK=t",
     } <= lines
     assert not any("hunter2" in line for line in lines)
+
+
+@pytest.mark.parametrize("images", [{}, {"host": RefusedImage("host", "containers")}])
+def test_a_task_under_way_is_adopted_though_its_image_is_not_to_be_had_any_more(
+    make_runner: Any, log: EventLog, tmp_path: Path, images: dict[str, Any]
+) -> None:
+    first, go = make_runner(), tmp_path / "go"
+    ir = pipeline({"a": {"sh": f"until [ -e {go} ]; do sleep 0.01; done"}})
+    first.start(submitted("r1", ir), log.lease("r1"))
+    _until(lambda: log.kinds("r1", "a"))
+    first.stop()
+    second = make_runner(images=images)
+    second.start(submitted("r1", ir), log.lease("r1"))
+    go.touch()
+    assert second.wait(10, R), log.of("r1")
+    assert log.of("r1")[-1] == RunEnded("SUCCEEDED")
+    assert log.kinds("r1", "a") == ["attempt_started", "task_succeeded"]

@@ -139,10 +139,11 @@ class ActiveRun:
 
     def adopt(self) -> list[Attempt]:
         """Take up the attempts that are under way on record."""
-        for name in self.state.running:
+        jobs = {name: self._job(name, under_way=True) for name in self.state.running}
+        for name, job in jobs.items():
             started = self.state.tasks[name].started
             assert started is not None
-            self.attempts[name] = adopt(self._job(name), started)
+            self.attempts[name] = adopt(job, started)
         self.adopted = True
         return list(self.attempts.values())
 
@@ -293,8 +294,10 @@ class ActiveRun:
         broken = InternalError(f"Task `{name}` could not be started: {error}.", hint="See the server's log.")
         return AttemptFailed(name, number, None, broken.to_json())
 
-    def _job(self, name: str) -> Job:
-        return job_of(self.state, name, self.id, self.images, self.folder, self.masker)
+    def _job(self, name: str, *, under_way: bool = False) -> Job:
+        return job_of(
+            self.state, name, self.id, self.images, self.folder, self.masker, under_way=under_way
+        )
 
 
 def _hit(job: Job, key: str | None, cache: Cache) -> TaskCached | None:

@@ -36,8 +36,9 @@ class Calls:
             yield self._queue.get()
 
     def close(self) -> None:
-        """Nobody takes any more."""
+        """Nobody takes any more. Again is the same as once: by then its descriptors may be somebody else's."""
         with self._lock:
-            self._closed = True
-            os.close(self.fd)
-            os.close(self._out)
+            if not self._closed:
+                self._closed = True
+                os.close(self.fd)
+                os.close(self._out)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuneline.execute.images import Image, Images
+from tuneline.execute.images import Image, Images, RefusedImage
 from tuneline.execute.passthrough import inputs_of, task_config
 from tuneline.execute.provisions import SEEN
 from tuneline.execute.submitted import WORKSPACE_FOLDER
@@ -76,9 +76,19 @@ class Job:
         )
 
 
-def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, masker: Masker) -> Job:
+def job_of(
+    state: RunState,
+    path: str,
+    run: str,
+    images: Images,
+    folder: Path,
+    masker: Masker,
+    *,
+    under_way: bool = False,
+) -> Job:
     """The job of a task whose needs are met. folder: the run's.
 
+    under_way: an attempt of it runs already, or has run, whatever has become of its image since.
     Raises: ValueError if an input does not fit, or its image is not to be had.
     """
     node, context = state.tasks[path], state.context
@@ -89,11 +99,8 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
     parameters = _importing(importer, found, names) if importer else found.parameters
     name = resolve(container.image, {"inputs": {"parameterValues": dict(found.parameters)}}, names)
     image = images.get(name)
-    if image is None:
-        raise ValueError(f"there is no image `{name}` on this machine")
-    faults = image.faults(container)  # looked at before the run started, but not a name made since
-    if faults:
-        raise ValueError("; ".join(faults))
+    if not under_way:
+        _check(image, name, container)
     asked = platform(context, state.tasks, node, container.platform) if container.platform else {}
     workspace = folder / WORKSPACE_FOLDER if context.pipeline.workspace is not None else None
     configs = inputs_of(node.component)
@@ -106,7 +113,7 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
         task=node.task,
         component=node.component,
         container=container,
-        image=image,
+        image=image or RefusedImage(name, ""),
         parameters=parameters,
         inputs=found.artifacts,
         names=names,
@@ -119,6 +126,15 @@ def job_of(state: RunState, path: str, run: str, images: Images, folder: Path, m
         workspace=workspace,
         secrets=masker.among(parameters),
     )
+
+
+def _check(image: Image | None, name: str, container: Container) -> None:
+    """As before the run started, where the name was known by then. Raises: ValueError."""
+    if image is None:
+        raise ValueError(f"there is no image `{name}` on this machine")
+    faults = image.faults(container)
+    if faults:
+        raise ValueError("; ".join(faults))
 
 
 def _cached(node: Node, container: Container, importer: Importer | None) -> bool:

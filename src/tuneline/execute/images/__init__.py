@@ -2,7 +2,7 @@
 or a refusal before anything of the run starts."""
 
 from tuneline.execute.images.contract import Call, Image, Images, Mount, Program, check_images
-from tuneline.execute.images.machine import MachineImages, allowed
+from tuneline.execute.images.machine import MachineImages, RefusedImage, allowed
 from tuneline.execute.images.own import OwnImage
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Mount",
     "OwnImage",
     "Program",
+    "RefusedImage",
     "allowed",
     "check_images",
 ]
