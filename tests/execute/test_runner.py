@@ -15,6 +15,7 @@ from tests.execute.doubles import EventLog, pipeline, submitted
 from tuneline.errors import ConflictError, NotFoundError, SpecError
 from tuneline.execute.images import RefusedImage
 from tuneline.execute.runner import Runner
+from tuneline.execute.submitted import write_secrets
 from tuneline.plan.events import AttemptFailed, RunEnded, TaskCached, TaskSucceeded
 from tuneline.types import RunId
 
@@ -327,3 +328,18 @@ def test_a_task_under_way_is_adopted_though_its_image_is_not_to_be_had_any_more(
     assert second.wait(10, R), log.of("r1")
     assert log.of("r1")[-1] == RunEnded("SUCCEEDED")
     assert log.kinds("r1", "a") == ["attempt_started", "task_succeeded"]
+
+
+def test_what_a_failed_tasks_error_quotes_of_its_log_has_no_secrets(
+    runner: Runner, log: EventLog, tmp_path: Path
+) -> None:
+    ir = pipeline({"a": {"sh": "echo '{{$.inputs.parameters['x']}}'; exit 3", "given": {"x": ""}}})
+    ir["root"]["inputDefinitions"] = {"parameters": {"token": {"parameterType": "STRING"}}}
+    ir["root"]["dag"]["tasks"]["a"]["inputs"]["parameters"]["x"] = {"componentInputParameter": "token"}
+    write_secrets(tmp_path / "runs/r1", {"token": "hunter-2"})
+    runner.start(submitted("r1", ir, {"token": "***"}), log.lease("r1"))
+    assert runner.wait(20), log.of("r1")
+    failed = log.of("r1")[-2]
+    assert isinstance(failed, AttemptFailed)
+    assert failed.error["details"] == ["***"]
+    assert "hunter-2" not in repr(log.of("r1"))

@@ -17,7 +17,7 @@ from tuneline.execute.images import Images, allowed, check_images
 from tuneline.execute.jobs import Job, job_of
 from tuneline.execute.keeping import Keeping
 from tuneline.execute.submitted import Submitted, final_states, names_of, read_secrets
-from tuneline.plan.decisions import decide, to_retry
+from tuneline.plan.decisions import decide, to_retry, unfit
 from tuneline.plan.events import (
     DEADLINE,
     AttemptFailed,
@@ -238,9 +238,8 @@ class ActiveRun:
             return TaskCanceled(name, attempt.number)
         task, policy = self.state.tasks[name], attempt.job.task.retry
         retry_at = after_failure(policy, task, conclusion.error, now, lost=conclusion.lost)
-        return AttemptFailed(
-            name, attempt.number, conclusion.exit_code, conclusion.error, conclusion.lost, retry_at
-        )
+        error = self.masker.value(conclusion.error)  # it may quote the task's log
+        return AttemptFailed(name, attempt.number, conclusion.exit_code, error, conclusion.lost, retry_at)
 
     def cancel(self, by: str) -> list[Event]:
         """What asks for the end."""
@@ -289,15 +288,15 @@ class ActiveRun:
 
     def _broken(self, name: str, number: int, error: Exception) -> AttemptFailed:
         if isinstance(error, TunelineError):
-            return AttemptFailed(name, number, None, error.to_json())
+            return AttemptFailed(name, number, None, self.masker.value(error.to_json()))
+        if isinstance(error, ValueError):
+            return unfit(self.state.tasks[name], error, self.masker)
         _log.error("Task %s of run %s could not be started.", name, self.id, exc_info=error)
         broken = InternalError(f"Task `{name}` could not be started: {error}.", hint="See the server's log.")
-        return AttemptFailed(name, number, None, broken.to_json())
+        return AttemptFailed(name, number, None, self.masker.value(broken.to_json()))
 
     def _job(self, name: str, *, under_way: bool = False) -> Job:
-        return job_of(
-            self.state, name, self.id, self.images, self.folder, self.masker, under_way=under_way
-        )
+        return job_of(self.state, name, self.id, self.images, self.folder, self.masker, under_way=under_way)
 
 
 def _hit(job: Job, key: str | None, cache: Cache) -> TaskCached | None:

@@ -62,7 +62,7 @@ def decide(state: RunState, slots: int, now: float, masker: Masker | None = None
         events.append(_end(state))
     start: list[str] = []
     for path in islice(state.ready, max(slots, 0)):
-        fate = _held_back(state, state.tasks[path])
+        fate = _held_back(state, state.tasks[path], mask)
         if fate is None:
             start.append(path)
         else:
@@ -121,7 +121,7 @@ def _fate(state: RunState, path: str) -> str:
     )
 
 
-def _held_back(state: RunState, node: Node) -> Event | None:
+def _held_back(state: RunState, node: Node, masker: Masker) -> Event | None:
     """Why a leaf does not start although its turn has come: its condition."""
     if not node.task.condition or node.index is not None:
         return None
@@ -129,7 +129,7 @@ def _held_back(state: RunState, node: Node) -> Event | None:
         found = given(state.context, state.tasks, node)
         return None if _holds(node, found) else _not_held(node)
     except ValueError as error:
-        return _broken(node, error)
+        return unfit(node, error, masker)
 
 
 def _opened(state: RunState, node: Node, masker: Masker) -> Event:
@@ -140,7 +140,7 @@ def _opened(state: RunState, node: Node, masker: Masker) -> Event:
         loops = node.kind is Kind.LOOP
         count = len(items(state.context, node, found)) if loops else 0
     except ValueError as error:
-        return _broken(node, error)
+        return unfit(node, error, masker)
     children = children_of(state.context, node, count)
     return GraphStarted(node.path, node.attempts + 1, children, loops, read(found, masker))
 
@@ -153,8 +153,10 @@ def _not_held(node: Node) -> TaskSkipped:
     return TaskSkipped(node.path, f"its condition does not hold: {node.task.condition}")
 
 
-def _broken(node: Node, error: ValueError) -> AttemptFailed:
-    body = {"code": "invalid_input", "message": f"Task `{node.path}` could not be started: {error}.",
+def unfit(node: Node, error: ValueError, masker: Masker) -> AttemptFailed:
+    """What becomes of a task that cannot start with what it is given. error: may quote a value."""
+    why = masker.value(str(error))
+    body = {"code": "invalid_input", "message": f"Task `{node.path}` could not be started: {why}.",
             "hint": "Correct the pipeline or its parameters.", "details": [], "retry": False}  # fmt: skip
     return AttemptFailed(node.path, node.attempts + 1, None, body)
 

@@ -87,7 +87,8 @@ def items(context: Context, node: Node, found: Given) -> tuple[Any, ...]:
         try:
             value = json.loads(value)
         except ValueError:
-            raise ValueError(f"`{loop.items}` is no list to loop over but the text {value[:80]!r}") from None
+            said = repr(value) if len(value) < 80 else f"{repr(value)[:77]}..."
+            raise ValueError(f"`{loop.items}` is no list to loop over but the text {said}") from None
     if not isinstance(value, list):
         raise ValueError(f"`{loop.items}` is no list to loop over but {type(value).__name__}")
     if loop.over == "raw":

@@ -5,6 +5,7 @@ everywhere else stands `***`, also where another value holds it. Limits: a value
 masked where it is the whole value only; what a task itself prints or puts out is the task's own affair.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,6 +25,8 @@ _SPECIAL = frozenset(
 _ABOUT = frozenset(("name", "names", "id", "path", "file", "ref", "url", "type", "count", "length", "limit"))
 """Last words of names that say where a secret is, or something about it."""
 _SHORT = 4
+_QUOTED = 80
+"""Characters of a value that an error quotes at most."""
 
 
 def is_secret(name: str) -> bool:
@@ -55,8 +58,10 @@ class Masker:
 
     def __init__(self, secrets: Iterable[Any] = ()) -> None:
         self._whole = {value for value in _texts(secrets) if value}
-        parts = sorted((value for value in self._whole if len(value) >= _SHORT), key=len, reverse=True)
-        self._parts = re.compile("|".join(map(re.escape, parts))) if parts else None
+        forms = {form for value in self._whole if len(value) >= _SHORT for form in _forms(value)}
+        parts = sorted(forms, key=len, reverse=True)
+        patterns = [*map(re.escape, parts), *map(_cut, parts)]
+        self._parts = re.compile("|".join(patterns)) if parts else None
 
     def parameters(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values by parameter name: those of secret names, and every secret inside others."""
@@ -86,6 +91,21 @@ class Masker:
         if isinstance(value, list | tuple):
             return [self.value(inner) for inner in value]
         return value
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """The secret as it stands in a text, in JSON, and where an error quotes it."""
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield repr(secret)[1:-1]
+
+
+def _cut(secret: str) -> str:
+    """A pattern of what an error leaves of it when it quotes no more: its beginning, and `...`."""
+    rest = ""
+    for letter in reversed(secret[_SHORT:_QUOTED]):
+        rest = f"(?:{re.escape(letter)}{rest})?"
+    return rf"{re.escape(secret[:_SHORT])}{rest}(?=\.\.\.)"
 
 
 def _texts(values: Iterable[Any]) -> Iterable[str]:
