@@ -141,6 +141,37 @@ def test_a_retry_keeps_what_succeeded_and_runs_the_rest_again_in_new_attempts() 
     assert decide(state, 9).start == ("d",)
 
 
+def test_items_made_of_an_input_without_a_value_fail_the_loop_and_say_why() -> None:
+    text = {"parameterType": "STRING"}
+    items = {"raw": "[\"{{$.inputs.parameters['x']}}\"]"}
+    ir = {
+        "pipelineInfo": {"name": "p"},
+        "components": {
+            "c": {
+                "executorLabel": "e",
+                "inputDefinitions": {"parameters": {"item": text, "x": {**text, "isOptional": True}}},
+            }
+        },
+        "deploymentSpec": {"executors": {"e": {"container": {"image": "i"}}}},
+        "root": {
+            "inputDefinitions": {"parameters": {"x": {**text, "isOptional": True}}},
+            "dag": {
+                "tasks": {
+                    "each": {
+                        "componentRef": {"name": "c"},
+                        "inputs": {"parameters": {"x": {"componentInputParameter": "x"}}},
+                        "parameterIterator": {"items": items, "itemInput": "item"},
+                    }
+                }
+            },
+        },
+        "schemaVersion": "2.1.0",
+    }
+    (event,) = decide(fold(Context(parse(ir), {}), [RunStarted()]), 1).events
+    assert isinstance(event, AttemptFailed)
+    assert "made of `x`, which has no value" in event.error["message"]
+
+
 POLICY = RetryPolicy(retries=2, backoff_s=1.0, factor=3.0, max_s=5.0)
 
 

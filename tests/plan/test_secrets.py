@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from tuneline.errors import SpecError
 from tuneline.plan.decisions import decide
 from tuneline.plan.events import AttemptFailed, RunStarted
 from tuneline.plan.nodes import Context
+from tuneline.plan.parameters import root_values
 from tuneline.plan.schedule import fold
 from tuneline.plan.secrets import Masker
 from tuneline_ir import parse
@@ -20,8 +22,18 @@ def test_a_secret_is_masked_as_it_is_as_json_as_python_quotes_it_and_cut_short(l
     for text in (KEY, json.dumps(KEY), repr(KEY), repr({"key": KEY})):
         cut = text if len(text) <= length else text[:length] + "..."
         said = masker.value(f"the value {cut} is no NUMBER")
-        assert "BEGIN" not in said and "0123" not in said and "***" in said
+        assert "***" in said
+        assert not any(part in said for part in ("BEGIN", "0123"))
     assert masker.value("nothing of it...") == "nothing of it..."
+
+
+def test_a_secret_of_another_type_than_declared_is_refused_without_it() -> None:
+    declared = ir({})
+    declared["root"]["inputDefinitions"]["parameters"]["api_token"] = {"parameterType": "NUMBER_INTEGER"}
+    with pytest.raises(SpecError) as refused:
+        root_values(parse(declared), {"api_token": "hunter-2"})
+    assert "hunter" not in repr(refused.value.to_json())
+    assert "`api_token`" in refused.value.details[0]
 
 
 def ir(task: dict, *, type: str = "STRING", image: str = "i") -> dict:

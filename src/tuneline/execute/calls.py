@@ -36,7 +36,7 @@ class Calls:
             yield self._queue.get()
 
     def close(self) -> None:
-        """Nobody takes any more. Again is the same as once: by then its descriptors may be somebody else's."""
+        """Nobody takes any more. Once is enough: later its descriptors may be somebody else's."""
         with self._lock:
             if not self._closed:
                 self._closed = True

@@ -92,8 +92,15 @@ def items(context: Context, node: Node, found: Given) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise ValueError(f"`{loop.items}` is no list to loop over but {type(value).__name__}")
     if loop.over == "raw":
-        value = _filled(value, lambda key: found.parameters[key], context.names_of(node))
+        value = _filled(value, lambda key: _one_of(loop.items, found, key), context.names_of(node))
     return tuple(value)
+
+
+def _one_of(text: str, found: Given, key: str) -> Any:
+    """The input `key`, which a loop's items are made of."""
+    if key not in found.parameters:
+        raise ValueError(f"the items {text[:80]} are made of `{key}`, which has no value")
+    return found.parameters[key]
 
 
 def _of_iteration(loop: Node, item: Any) -> Given:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuneline.errors import SpecError
+from tuneline.plan.secrets import is_secret
 from tuneline_ir import ParameterSpec, Pipeline, convert, whole
 
 
@@ -22,7 +23,8 @@ def root_values(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 values[name] = convert(whole(value), spec.type, spec.literals)
             except ValueError as error:
-                faults.append(f"parameter `{name}`: {error}")
+                said = f"a value that is no {spec.type}, or not allowed" if is_secret(name) else error
+                faults.append(f"parameter `{name}`: {said}")
         elif spec.has_default and spec.default is not None:
             values[name] = spec.default
         elif not spec.optional:
