@@ -95,6 +95,14 @@ def test_a_canceled_run_leaves_no_task_pending(record, new_run):
     assert states(record) == {"fetch": "CANCELED", "tune": "CANCELED"}
 
 
+def test_a_run_that_took_too_long_leaves_no_task_pending(record, new_run):
+    record.runs.create(new_run(), 1.0)
+    lease = record.runs.lease("r1")
+    late = [e.CancelRequested(e.DEADLINE), e.RunEnded("FAILED", {"code": "deadline"})]
+    record.runs.append(lease, [e.RunStarted(), *late], 2.0)
+    assert states(record) == {"fetch": "CANCELED", "tune": "CANCELED"}
+
+
 def test_a_scheduler_that_was_taken_over_from_writes_nothing(record, new_run):
     record.runs.create(new_run(), 1.0)
     old, new = record.runs.lease("r1"), record.runs.lease("r1")
