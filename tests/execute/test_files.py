@@ -100,6 +100,12 @@ def test_a_file_of_another_kind_fails_the_task(folder: AttemptFolder, type: str,
         folder.outputs(component(p=type), "r/t/1")
 
 
+def test_a_text_is_a_plain_one_as_it_will_be_read_back(folder: AttemptFolder) -> None:
+    say(folder, {"parameterValues": {"s": 5}})
+    value = folder.outputs(component(s="STRING"), "r/t/1").parameters["s"]
+    assert (value, type(value)) == ("5", str)
+
+
 def test_a_parameter_that_was_not_put_out_fails_the_task(folder: AttemptFolder) -> None:
     say(folder, {"parameterValues": {"other": 1}})
     with pytest.raises(InternalError, match="ended without its output parameter `n`"):

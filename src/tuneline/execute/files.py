@@ -194,7 +194,8 @@ class AttemptFolder:
         file = self.path / "parameters" / name
         try:
             if name in values:
-                return convert(values[name], type)
+                value = convert(values[name], type)
+                return str(value) if type == "STRING" else value  # as it is read back from the record
             return from_file(file.read_text(encoding="utf-8"), type)
         except FileNotFoundError:
             raise InternalError(f"The task ended without its output parameter `{name}`.") from None
