@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuneline.actions.outline import Inside, Light, Tree, outline
@@ -57,9 +57,9 @@ def test_iterations_that_are_tasks_themselves_are_counted_as_both():
 
 def test_of_five_thousand_tasks_side_by_side_few_are_shown_in_little_time():
     lines = [f"t{n} task {'FAILED' if n == 4000 else 'RUNNING' if n < 2 else 'PENDING'}" for n in range(5000)]
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = outline(tree(*lines))
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
     assert [item.path for item in found.shown] == ["t0", "t1", "t4000"]
     assert found.rest == {"PENDING": 4997}
 
@@ -78,6 +78,7 @@ def runs(draw):
     return found
 
 
+@settings(max_examples=50, deadline=None)
 @given(runs(), st.integers(1, 70))
 def test_nothing_is_counted_twice_or_lost(tasks, room):
     found = outline(Tree(tasks), room)
