@@ -117,6 +117,11 @@ def inner_defaults(text: Optional[str] = None, number: int = 3, items: Optional[
     return tell(text=text, number=number, items=items).output
 
 
+@dsl.pipeline(name="with-default")
+def with_default(more: int, number: int = 3) -> int:
+    return add(a=number, b=more).output
+
+
 @case(
     tasks={
         "inner-defaults": "SUCCEEDED",
@@ -142,6 +147,24 @@ def nested_defaults(
     return NamedTuple("Out", [("omitted", str), ("given", str), ("passed", str)])(
         omitted.output, given.output, passed.output
     )
+
+
+def _not_optional(ir: dict) -> None:
+    """What older compilers wrote: a default, and not that it may be left out."""
+    for part in (ir["root"], *ir["components"].values()):
+        for spec in part.get("inputDefinitions", {}).get("parameters", {}).values():
+            if "defaultValue" in spec:
+                spec.pop("isOptional")
+
+
+@case(
+    change=_not_optional,
+    tasks={"with-default": "SUCCEEDED", "with-default/add": "SUCCEEDED"},
+    outputs={"Output": 103},
+)
+@dsl.pipeline(name="defaults-of-what-is-not-optional")
+def not_optional(more: int = 100) -> int:
+    return with_default(more=more).output
 
 
 @dsl.pipeline(name="needs-text")

@@ -95,7 +95,9 @@ def _task_faults(pipeline: Pipeline, outer: Component, dag: Dag, task: Task) -> 
             unknown = [name for name in given if name not in declared and not _items(task, name)]
             faults.extend(f"`{component.name}` has no input `{name}` in its {kind}" for name in unknown)
         missing = [
-            name for name, spec in declared.items() if not (spec.optional or name in given or name == item)
+            name
+            for name, spec in declared.items()
+            if not (spec.optional or getattr(spec, "has_default", False) or name in given or name == item)
         ]
         faults.extend(f"the input `{name}` of `{component.name}` is not given" for name in missing)
         for name, value in given.items():
