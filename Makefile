@@ -25,6 +25,8 @@ help:
 
 # What Python components of Kubeflow pipelines run in.
 export TUNELINE_TASK_ENV := $(abspath $(TASK_ENV))
+# Where the tests find the SDK.
+export TUNELINE_TEST_KFP_PYTHON ?= $(abspath $(KFP_ENV))/bin/python
 
 quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 	@echo "Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
@@ -41,7 +43,7 @@ stop:
 test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
 
-check: $(VENV)/.dev $(TASK_ENV)/.ready
+check: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

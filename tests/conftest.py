@@ -1,4 +1,4 @@
-"""What tests of several folders share: real databases and object stores, started when one is asked for.
+"""What tests of several folders share: the SDK, real databases and object stores, started when asked for.
 
 Their libraries are imported then too: they take a second, which every other test would pay for.
 """
@@ -7,6 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.kubeflow import SDK
+
+
+@pytest.fixture(scope="session")
+def kfp_python() -> str:
+    """An interpreter with kfp 2.17.0: `TUNELINE_TEST_KFP_PYTHON`, or the one that `make test` sets up."""
+    if not SDK.exists():
+        pytest.fail(f"There is no kfp SDK at {SDK}: run `make test`, or set TUNELINE_TEST_KFP_PYTHON.")
+    return str(SDK)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 TASK_ENV = Path(os.environ.get("TUNELINE_TASK_ENV") or ROOT / ".venv-task")
 """What Python components run in."""
-SDK = ROOT / ".venv-kfp" / "bin" / "python"
-"""An interpreter with all of Kubeflow's SDK."""
+SDK = Path(os.environ.get("TUNELINE_TEST_KFP_PYTHON") or ROOT / ".venv-kfp" / "bin" / "python")
+"""An interpreter with all of Kubeflow's SDK, which pins what others need newer."""
 
 PREAMBLE = """
 if ! [ -x "$(command -v pip)" ]; then

@@ -17,14 +17,10 @@ from typing import Any
 import httpx
 import psutil
 from tests.e2e.world import World
+from tests.kubeflow import ROOT, SDK, TASK_ENV
 
-ROOT = Path(__file__).parents[2]
-SDK = Path(os.environ.get("TUNELINE_TEST_KFP_PYTHON") or ROOT / ".venv-kfp" / "bin" / "python")
-"""The interpreter with kfp 2.17.0 and kfp-kubernetes; `make` builds it."""
-WHEELS = ROOT / ".venv-kfp" / "wheels"
+WHEELS = SDK.parents[1] / "wheels"
 """The packages that components ask for: no test asks an index."""
-TASKS = ROOT / ".venv-task"
-"""The environment that Python components run in; `make` builds it."""
 SECRETS = {
     "secrets/login/user": "ann",
     "secrets/login/password": "s3cret",
@@ -37,7 +33,7 @@ ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 def sdk(module: str, *arguments: str, timeout_s: float = 120, **env: str) -> None:
     """Run a module of `pipelines` with the SDK's interpreter."""
     assert SDK.exists(), (
-        f"{SDK} is missing: `make .venv-kfp/.sdk` builds the interpreter that has the kfp SDK"
+        f"{SDK} is missing: `make .venv-kfp/.ready` builds the interpreter that has the kfp SDK"
     )
     done = subprocess.run(
         [str(SDK), "-W", "ignore", "-m", f"tests.conformance.pipelines.{module}", *arguments],
@@ -74,7 +70,7 @@ class Server:
     def __init__(self, home: Path, **env: str) -> None:
         given = {
             "TUNELINE_IMAGES": "host",
-            "TUNELINE_TASK_ENV": str(TASKS),
+            "TUNELINE_TASK_ENV": str(TASK_ENV),
             "TUNELINE_OFFLINE": "1",
             "PIP_FIND_LINKS": str(WHEELS),
         }

@@ -63,6 +63,10 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + before] * 10)}]\n"
     for before, name in zip("abcdefg", "bcdefgh", strict=True)
 )
+MERGES = "a: &a {x: 1, y: 2}\n" + "".join(
+    f"{name}: &{name} {{<<: [{', '.join(['*' + before] * 10)}]}}\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
 V1 = b"apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec: {entrypoint: x}\n"
 
 
@@ -78,6 +82,7 @@ NO_PIPELINES = [
     ("p.yaml", SPEC + b"\nextra: .inf\n", "invalid v2 pipeline spec"),
     ("p.yaml", SPEC + b"\nextra: 2026-01-01\n", "invalid v2 pipeline spec"),
     ("p.yaml", b"pipelineInfo: {name: x}\n", "only supports schema version 2.1.0"),
+    ("p.yaml", MERGES.encode(), "only supports schema version 2.1.0"),
     ("p.yaml", V1, "v1 pipeline (an Argo Workflow)"),
     ("p.zip", zipped(pipeline__yaml=V1), "v1 pipeline (an Argo Workflow)"),
     ("p.tar.gz", packed(pipeline__yaml=V1), "v1 pipeline (an Argo Workflow)"),
