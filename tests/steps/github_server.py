@@ -39,7 +39,8 @@ class Github:
     remaining: int = 60
     """Requests left until the limit; 304s do not count."""
     faults: list[str] = field(default_factory=list)
-    """What goes wrong with the next requests: `500`, `cut`, `html`, `429:SECONDS`, `secondary`; or `ok`."""
+    """What goes wrong with the next requests: `500`, `cut`, `html`, `429:SECONDS`, `secondary`, `to:URL`; or
+    `ok`."""
     before: Callable[[int], None] = lambda page: None
     """Called before a page is made: issues may change meanwhile."""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -113,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, b"<html>We are having problems", {})
         elif kind == "secondary":
             self._say(403, {"message": "You have exceeded a secondary rate limit."})
+        elif kind == "to":
+            self._send(302, b"", {"Location": number + self.path})
         elif kind.isdigit():
             self._say(int(kind), {"message": "no"}, {"Retry-After": number} if number else {})
         return kind != "ok"

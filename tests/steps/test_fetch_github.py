@@ -198,6 +198,38 @@ def test_the_secondary_limit_is_kept_to(hub, desk, tmp_path, notes, fault, slept
     assert notes.slept == slept
 
 
+@pytest.mark.parametrize("fault, slept", [("429:4", [4.0] * 2), ("429:0", [1.0] * 10)])
+def test_a_limit_that_is_never_lifted_is_given_up(hub, desk, tmp_path, monkeypatch, notes, fault, slept):
+    monkeypatch.setattr("tuneline.steps.github.PATIENCE_S", 10.0)
+    hub.faults = [fault] * 1000
+    with pytest.raises(NetworkError, match="rate limit"):
+        rows(hub, desk, tmp_path / "data")
+    assert notes.slept == slept
+
+
+def test_a_limit_without_end_is_given_up_at_once(hub, desk, tmp_path, notes):
+    hub.faults = [f"429:{'9' * 400}"]
+    with pytest.raises(NetworkError, match="rate limit"):
+        rows(hub, desk, tmp_path / "data")
+    assert notes.slept == []
+
+
+def test_an_address_that_leads_in_a_circle_is_refused(hub, desk, tmp_path):
+    hub.faults = [f"to:{hub.url}"] * 50
+    with pytest.raises(DataError, match="leads nowhere"):
+        rows(hub, desk, tmp_path / "data")
+
+
+def test_a_page_that_came_from_another_host_does_not_draw_the_token_there(hub, desk, tmp_path):
+    with github() as other:
+        other.issues = hub.issues
+        hub.faults = [f"to:{other.url}"]
+        with pytest.raises(DataError, match="leads on to another host"):
+            rows(hub, desk, tmp_path / "data", GITHUB_TOKEN=SECRET)
+        assert other.asked
+        assert all("authorization" not in headers for _, headers in other.asked)
+
+
 def test_without_network_the_copy_is_used_and_said(hub, desk, tmp_path, notes):
     first, _ = rows(hub, desk, tmp_path / "one")
     fetch("github-issues://o/r", desk(env={}, offline=True), tmp_path / "two")

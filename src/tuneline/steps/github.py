@@ -26,7 +26,8 @@ from tuneline.steps.transfer import shown
 ATTEMPTS = 5
 """Of one request, where the server or the way to it is at fault."""
 PATIENCE_S = 900.0
-"""How long a rate limit is waited for; one that lasts longer ends the attempt. What came is kept."""
+"""How long rate limits keep one request waiting, in all; what lasts longer ends the attempt. What came is
+kept."""
 SECONDARY_S = 60.0
 """A secondary limit that does not say how long it lasts is waited for so long, then twice as long."""
 PER_PAGE = 100
@@ -99,16 +100,18 @@ class Api:
     def _page(self, url: str) -> Page:
         """One page, from GitHub or as it is kept."""
         kept = self._kept(url)
-        failures, limited = 0, 0
+        failures, limited, waited_s = 0, 0, 0.0
         while True:
             try:
                 response = self.http.get(url, headers=self._headers(kept))
                 if (wait_s := self._limit_s(response, limited)) is not None:
-                    limited += 1
-                    self._wait(wait_s, response)
+                    limited, waited_s = limited + 1, waited_s + max(1.0, wait_s)
+                    self._wait(max(1.0, wait_s), waited_s, response)
                     continue
                 page = self._read(url, response, kept)
-            except (httpx.TransportError, ValueError) as error:
+            except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
+                raise DataError(f"{shown(url)} leads nowhere: {error}.", hint="Check the address.") from error
+            except (httpx.RequestError, ValueError) as error:
                 failures += 1
                 self._again(url, failures, _said(error))
             else:
@@ -137,7 +140,7 @@ class Api:
         if not isinstance(items, list):
             raise ValueError("the answer is no list")
         next_url = str(response.links.get("next", {}).get("url", ""))
-        if next_url and urlsplit(next_url)[:2] != urlsplit(str(response.url))[:2]:  # it would get the token
+        if next_url and urlsplit(next_url)[:2] != urlsplit(url)[:2]:  # it would get the token
             raise DataError(f"{shown(url)} leads on to another host: {urlsplit(next_url).hostname}.")
         page = Page(url, response.headers.get("etag", ""), next_url, items)
         self._keep(page)
@@ -164,11 +167,12 @@ class Api:
             now = self.clock()
         return max(1.0, float(reset) - now + 1.0) if reset.isdigit() else SECONDARY_S
 
-    def _wait(self, wait_s: float, response: httpx.Response) -> None:
-        until = datetime.fromtimestamp(self.clock() + wait_s, UTC)
+    def _wait(self, wait_s: float, waited_s: float, response: httpx.Response) -> None:
+        """Wait for a limit. waited_s: for this request in all, this time with it. Raises: RateLimited."""
+        until = datetime.fromtimestamp(self.clock() + min(wait_s, 1e9), UTC)
         limit = response.headers.get("x-ratelimit-limit", "")
         of = f" of {limit} requests an hour" if limit else ""
-        if wait_s > PATIENCE_S:
+        if waited_s > PATIENCE_S:
             more = "" if self.token else " A token (GITHUB_TOKEN) allows 5,000 requests an hour, not 60."
             error = RateLimited(
                 f"GitHub's rate limit{of} is used up until {until:%H:%M} UTC.",
