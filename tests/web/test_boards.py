@@ -45,6 +45,16 @@ def test_outputs_with_event_files_are_logs_also_while_their_task_runs(tmp_path):
     assert logs_of(tasks) == ({"loop-1.0.tune.logs": done, "more.logs": running}, [])
 
 
+def test_what_has_no_path_of_its_own_is_no_log_wherever_the_server_was_started(tmp_path, monkeypatch):
+    write_logs(tmp_path / "logs")
+    monkeypatch.chdir(tmp_path)
+    elsewhere = task("train", {"metrics": "", "far": "s3://bucket/logs", "logs": "logs"})
+    assert logs_of([elsewhere]) == ({}, [])
+    own = task("train", {"logs": ""})
+    own["outputs"]["artifacts"]["logs"][0]["custom_path"] = str(tmp_path / "logs")
+    assert logs_of([own]) == ({"train.logs": tmp_path / "logs"}, [])
+
+
 def test_what_a_components_ui_metadata_names_is_shown_too(tmp_path):
     first, second = write_logs(tmp_path / "a"), write_logs(tmp_path / "b")
     entries = [

@@ -81,7 +81,9 @@ def _outputs(task: Mapping[Any, Any]) -> Iterator[tuple[str, Path]]:
     artifacts = (task["outputs"] or {}).get("artifacts", {})
     for key, listed in artifacts.items():
         for number, artifact in enumerate(listed if isinstance(listed, list) else [listed]):
-            yield (f"{key}.{number}" if number else key), Path(artifact["uri"])
+            path = Path(artifact.get("custom_path") or artifact["uri"])
+            if path.is_absolute():  # else it has no content, or has it elsewhere
+                yield (f"{key}.{number}" if number else key), path
     if not artifacts and task["folder"]:
         for path in sorted((Path(task["folder"]) / "outputs").glob("*")):
             yield path.name, path
