@@ -20,19 +20,21 @@ import httpx
 
 from serve import PROMPT, make_model
 from tuneline.control.endpoints import Controller
-from tuneline.control.launching import warm_up
+from tuneline.control.launching import Runtimes, warm_up
 from tuneline.plan.endpoints import Desired, ReleaseFacts
 from tuneline.record.record import Record
 from tuneline.record.releases import Proposal
+from tuneline.settings import Settings
 from tuneline.types import digest_json
 
 TOKENS = 8
 
 
-class Launching:
+class Launching(Runtimes):
     """The real runtime, on parts instead of a package, so that no proof is needed."""
 
     def __init__(self, base: Path, adapter: Path, served: Path) -> None:
+        super().__init__(Settings(base))
         self._parts = ["--base", base, "--adapter", adapter, "--served", served]
 
     def check(self, release: ReleaseFacts, desired: Desired) -> None:

@@ -7,8 +7,11 @@ import time
 from tuneline.actions.apps import AppRequest, Apps
 from tuneline.actions.ports import Server
 from tuneline.control.endpoints import Controller
+from tuneline.control.launching import Runtimes
+from tuneline.control.programs import Programs
 from tuneline.plan.apps import App
 from tuneline.record.record import Record
+from tuneline.settings import Settings
 
 SOURCE = """
 import json, os
@@ -38,7 +41,9 @@ class Home:
         self.apps = Apps(self.record, server, time.time)
 
     def up(self):
-        self.controller = Controller(self.record.endpoints, self.folder / "endpoints", drain_s=5.0)
+        store = self.record.endpoints
+        launching = Programs(store, Runtimes(Settings(self.folder)))
+        self.controller = Controller(store, self.folder / "endpoints", drain_s=5.0, launching=launching)
         self.controller.start()
 
     def put(self, version, name="web", status=200, text=None, **more):

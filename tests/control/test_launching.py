@@ -18,6 +18,7 @@ from tuneline.errors import ModelError, ProofError
 from tuneline.plan.endpoints import Desired, ReleaseFacts
 from tuneline.serve.interpreters import version_of
 from tuneline.serve.proof import base_file_sha256
+from tuneline.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -41,22 +42,23 @@ def facts(tmp_path_factory):
 
 
 WANTED = Desired("e", 1, "tiny@1.0.0", "")
+RUNTIMES = Runtimes(Settings(Path("/nowhere")))
 
 
 def test_what_was_proven_may_be_served(facts):
-    Runtimes().check(facts, WANTED)
+    RUNTIMES.check(facts, WANTED)
 
 
 @pytest.mark.parametrize("fact", ["runtime_version", "base_file_sha256", "served_digest", "template_hash"])
 def test_what_was_not_proven_may_not(facts, fact):
     other = replace(facts, proof={**facts.proof, fact: "another"})
     with pytest.raises(ProofError, match=fact):
-        Runtimes().check(other, WANTED)
+        RUNTIMES.check(other, WANTED)
 
 
 def test_a_package_that_is_gone_is_said_to_be_gone(facts, tmp_path):
     with pytest.raises(ModelError, match="is gone"):
-        Runtimes().check(replace(facts, package=tmp_path / "gone"), WANTED)
+        RUNTIMES.check(replace(facts, package=tmp_path / "gone"), WANTED)
 
 
 def test_own_code_is_served_only_in_the_environment_it_was_proven_in(tmp_path, monkeypatch):
@@ -77,13 +79,13 @@ def test_own_code_is_served_only_in_the_environment_it_was_proven_in(tmp_path, m
     }
     release = ReleaseFacts("flows@1.0.0", "flows", folder, "sha256:1", Path(), proof, manifest)
     wanted = Desired("e", 1, "flows@1.0.0", "", runtime="pyfunc")
-    Runtimes().check(release, wanted)
-    command = Runtimes().command(release, wanted, 8000)
+    RUNTIMES.check(release, wanted)
+    command = RUNTIMES.command(release, wanted, 8000)
     assert command[command.index("--python") + 1] == str(here)
     assert "--base" not in command
     other = replace(release, proof={**proof, "runtime_version": "3.11.7, httpx 0.0.1, environment 0"})
     with pytest.raises(ProofError, match=r"runtime_version: proven 3\.11\.7, httpx 0\.0\.1"):
-        Runtimes().check(other, wanted)
+        RUNTIMES.check(other, wanted)
 
 
 class OneThread(Runtimes):
@@ -102,7 +104,7 @@ class OneThread(Runtimes):
 
 
 def test_streams_of_a_real_runtime_end_whole_over_three_switches(world, facts):
-    world.launching = OneThread()
+    world.launching = OneThread(Settings(Path("/nowhere")))
     world.store.release = lambda release: replace(facts, release=release)
     world.up()
     world.store.want("tiny@1.0.0")

@@ -7,8 +7,11 @@ from tests.control.apps import SOURCE
 
 from tuneline.actions import apps
 from tuneline.control.endpoints import Controller
+from tuneline.control.launching import Runtimes
+from tuneline.control.programs import Programs
 from tuneline.errors import DataError, NotFoundError, SpecError
 from tuneline.execute.digests import digest_path
+from tuneline.settings import Settings
 from tuneline.steps.main import main
 
 
@@ -107,7 +110,9 @@ def test_the_step_ends_when_its_app_answers_and_fails_with_the_reason_if_it_does
     url, platform, source, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("tuneline.plan.rollout.MAX_FAILURES", 1)
-    controller = Controller(platform.record.endpoints, tmp_path / "endpoints", drain_s=2.0)
+    store = platform.record.endpoints
+    launching = Programs(store, Runtimes(Settings(tmp_path)))
+    controller = Controller(store, tmp_path / "endpoints", drain_s=2.0, launching=launching)
     controller.start()
     try:
         code, out = run_step(tmp_path / "first", source, url, monkeypatch)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tuneline.control.endpoint import Endpoint
 from tuneline.control.launching import Launching
-from tuneline.control.programs import Programs
 from tuneline.errors import TunelineError
 from tuneline.plan.endpoints import Desired, EndpointStore
 from tuneline.plan.revisions import Policy
@@ -34,13 +33,13 @@ class Controller:
         *,
         drain_s: float = 30.0,
         start_timeout_s: float = 120.0,
-        launching: Launching | None = None,
+        launching: Launching,
         clock: Clock = time.time,
     ) -> None:
         """folder: of all endpoints, one below it each. Nothing happens before `start`."""
         self._store, self._folder, self._clock = store, folder, clock
         self._policy = Policy(start_timeout_s, drain_s)
-        self._launching = launching or Programs(store)
+        self._launching = launching
         self._endpoints: dict[str, Endpoint] = {}
         self._wake = threading.Event()
         self._stopped = threading.Event()

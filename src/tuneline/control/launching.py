@@ -3,7 +3,6 @@ line and the proof."""
 
 import http.client
 import logging
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,8 +53,9 @@ class Launching(Protocol):
 class Runtimes:
     """tuneline's own runtimes, as child processes."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings.from_env(os.environ)
+    def __init__(self, settings: Settings) -> None:
+        """settings: where the environments of own code are made."""
+        self._settings = settings
 
     def check(self, release: ReleaseFacts, desired: Desired) -> None:
         """Its package is whole and this very combination was proven.

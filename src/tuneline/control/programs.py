@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 
 from tuneline.control import processes
-from tuneline.control.launching import WARM_UP_S, Launching, Runtimes
+from tuneline.control.launching import WARM_UP_S, Launching
 from tuneline.errors import ModelError, TransientError
 from tuneline.execute.digests import digest_file
 from tuneline.plan.apps import from_manifest
@@ -82,8 +82,8 @@ class Apps:
 class Programs:
     """Models' runtimes and apps."""
 
-    def __init__(self, store: EndpointStore, runtimes: Launching | None = None) -> None:
-        self._apps, self._runtimes = Apps(store), runtimes or Runtimes()
+    def __init__(self, store: EndpointStore, runtimes: Launching) -> None:
+        self._apps, self._runtimes = Apps(store), runtimes
 
     def check(self, release: ReleaseFacts, desired: Desired) -> None:
         """See Launching."""

@@ -26,6 +26,8 @@ from tuneline.actions.ports import Server
 from tuneline.client.server import ERROR_FILE, FILE
 from tuneline.control.boards import Boards
 from tuneline.control.endpoints import Controller
+from tuneline.control.launching import Runtimes
+from tuneline.control.programs import Programs
 from tuneline.control.recurring import RecurringLoop
 from tuneline.errors import ResourceError, SettingError, TunelineError
 from tuneline.execute.runner import Runner
@@ -94,7 +96,10 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     stack.callback(runner.stop)
     for run in platform.adopt():
         LOG.info("going on with run %s", run)
-    controller = Controller(record.endpoints, settings.endpoints, drain_s=settings.drain_s)
+    launching = Programs(record.endpoints, Runtimes(settings))
+    controller = Controller(
+        record.endpoints, settings.endpoints, drain_s=settings.drain_s, launching=launching
+    )
     controller.start()
     recurring = RecurringLoop(record.recurring, platform.recurring)
     recurring.start()
