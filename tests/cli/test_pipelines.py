@@ -238,3 +238,31 @@ def test_a_python_file_is_compiled_and_run(tuneline, home, files, tmp_path, kfp_
     )
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["name"].startswith("from-python ")
+
+
+PATHS = [path for path in os.environ["PATH"].split(":") if os.path.isdir(path)]
+SHELL = {
+    "pipelineInfo": {"name": "shell"},
+    "components": {"comp-say": {"executorLabel": "exec-say"}},
+    "deploymentSpec": {
+        "executors": {"exec-say": {"container": {"image": "alpine", "command": ["sh", "-c", "echo hello"]}}}
+    },
+    "root": {"dag": {"tasks": {"say": {"componentRef": {"name": "comp-say"}}}}},
+    "schemaVersion": "2.1.0",
+}
+
+
+def test_an_image_without_an_engine_is_refused_by_name_and_runs_on_the_host_where_that_is_said(
+    tuneline, home, tmp_path, monkeypatch
+):
+    engines = {"podman", "docker"}
+    monkeypatch.setenv("PATH", ":".join(p for p in PATHS if not engines & set(os.listdir(p))))
+    (tmp_path / "shell.yaml").write_text(yaml.safe_dump(SHELL))
+    refused = tuneline("run", "shell.yaml")
+    assert refused.code == 2
+    assert "alpine" in refused.err
+    assert "--images host" in refused.err
+    ran = tuneline("run", "shell.yaml", "--images", "host", "--json")
+    assert ran.code == 0, ran.err
+    (task,) = json.loads(tuneline("runs", "show", json.loads(ran.out)["run"], "--json").out)["tasks"]
+    assert any("alpine" in note for note in task["notes"]), task

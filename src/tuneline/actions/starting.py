@@ -9,7 +9,7 @@ from typing import Any
 
 from tuneline.actions.pipelines import SECRET_WARNING, new_run_id, project_name, readable
 from tuneline.actions.ports import Runs
-from tuneline.errors import ConflictError, TunelineError
+from tuneline.errors import ConflictError, SpecError, TunelineError
 from tuneline.execute.submitted import Submitted, read_secrets, write_secrets
 from tuneline.plan.events import RunEnded
 from tuneline.plan.nodes import Context
@@ -40,6 +40,7 @@ class Starter:
         Raises: SpecError, with every fault; ConflictError if a run of the same project is active.
         """
         pipeline = readable(new.ir)
+        images_of(new.plugins_input)
         root_values(pipeline, new.parameters)
         masked, secrets = split(new.parameters)
         tasks = children_of(Context(pipeline, {}), RunState.new(Context(pipeline, {})).root)
@@ -80,7 +81,10 @@ class Starter:
         if row["state"] in ACTIVE:
             raise ConflictError(f"Run {row['id']} has not ended.", hint="Wait for it, or cancel it first.")
         run = new_run_id(self._clock())
-        kept = ("project", "project_text", "project_path", "project_digest", "experiment", "recurring_run")
+        kept = (
+            *("project", "project_text", "project_path", "project_digest"),
+            *("experiment", "recurring_run", "plugins_input"),
+        )
         secrets = read_secrets(self._home / "runs" / row["id"])
         parameters = {**(row["parameters"] or {}), **secrets}
         name = f"{row['project'] or project_name(ir, {})}-{run}"
@@ -102,4 +106,17 @@ class Starter:
             root=row["pipeline_root"],
             retries=before,
             retries_ir={} if before is None else self._record.runs.ir(before),
+            images=images_of(row["plugins_input"]),
         )
+
+
+def images_of(plugins: Mapping[str, Any] | None) -> str:
+    """What images mean to a run, from the part of KFP's `plugins_input` that is ours; "": as the server says.
+
+    Raises: SpecError for another word than `host` and `containers`.
+    """
+    ours = (plugins or {}).get("tuneline") or {}
+    mode = ours.get("images", "") if isinstance(ours, Mapping) else ours
+    if mode not in ("", "host", "containers"):
+        raise SpecError(f"Images cannot be {mode!r}.", hint="Say `host` or `containers`.")
+    return str(mode)

@@ -34,6 +34,11 @@ kfp_python_option = click.option(
     envvar="TUNELINE_KFP_PYTHON",
     help="A Python that has KFP's SDK, for pipeline.py; default TUNELINE_KFP_PYTHON, or one that is found.",
 )
+images_option = click.option(
+    "--images",
+    type=click.Choice(["host", "containers"]),
+    help="What images mean to it: host runs their commands as processes here; default TUNELINE_IMAGES.",
+)
 no_cache_option = click.option("--no-cache", is_flag=True, help="Run every task, also in nested pipelines.")
 
 
@@ -46,6 +51,7 @@ no_cache_option = click.option("--no-cache", is_flag=True, help="Run every task,
 )
 @click.option("--name", help="The run's own name.")
 @no_cache_option
+@images_option
 @kfp_python_option
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and do not follow it.")
 @json_option
@@ -56,6 +62,7 @@ def run(
     experiment: str | None,
     name: str | None,
     no_cache: bool,
+    images: str | None,
     kfp_python: Path | None,
     detach: bool,
     as_json: bool,
@@ -69,8 +76,9 @@ def run(
     """
     package = pipeline_of(what, kfp_python)
     if package is None:
-        if name or experiment:
-            raise click.UsageError("--name and --experiment are for pipelines: a project names its own runs.")
+        if name or experiment or images:
+            words = "--name, --experiment and --images are for pipelines"
+            raise click.UsageError(f"{words}: a project names its own runs, and has its own images.")
         loaded = load_project(Path(what), params if file is None else (*_as_overrides(file), *params))
         with server(start=True) as client:
             started = submit(client, loaded, no_cache=no_cache)
@@ -83,7 +91,8 @@ def run(
 
     named = name or f"{package.name} {datetime.now():%Y-%m-%d %H-%M-%S}"  # noqa: DTZ005 - as KFP's SDK names them
     with server(start=True) as client:
-        id = kfp.start_run(client, package.document, values, name=named, experiment=experiment)
+        document = package.document
+        id = kfp.start_run(client, document, values, name=named, experiment=experiment, images=images)
         _go_on(client, {"id": id, "project": package.name, "state": "PENDING"}, detach, as_json)
 
 

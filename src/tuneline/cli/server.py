@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -26,11 +26,23 @@ GONE_S = 60.0
     "--host",
     help="An address to listen at beside 127.0.0.1 (0.0.0.0: all); default TUNELINE_HOST.",
 )
+@click.option(
+    "--images",
+    type=click.Choice(["host", "containers"]),
+    help="What the images of pipelines mean here; default TUNELINE_IMAGES.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Start it in the background, if it is not running.")
 @click.option("--child", is_flag=True, hidden=True, help="Started by another command, in the background.")
-def up(port: int | None, host: str | None, detach: bool, child: bool) -> None:
+def up(
+    port: int | None,
+    host: str | None,
+    images: Literal["host", "containers"] | None,
+    detach: bool,
+    child: bool,
+) -> None:
     """Start this home's server: the API, the runner and the controller of endpoints. Ctrl-C stops it."""
     chosen = settings() if host is None else replace(settings(), host=host)
+    chosen = chosen if images is None else replace(chosen, images=images)
     if detach:
         _detached(chosen, port)
         return

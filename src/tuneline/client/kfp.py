@@ -20,8 +20,11 @@ def start_run(
     *,
     name: str,
     experiment: str | None = None,
+    images: str | None = None,
 ) -> str:
     """Start a run of `ir`; its id. experiment: by name, made if there is none; None: the default one.
+
+    images: `host` or `containers`, what images mean to this run; None: as the server has it.
 
     Raises: SpecError, ConflictError; MissingPartError for what this machine cannot run.
     """
@@ -32,6 +35,8 @@ def start_run(
     }
     if experiment:
         body["experiment_id"] = experiment_id(client, experiment)
+    if images:
+        body["plugins_input"] = {"tuneline": {"images": images}}
     return str(client.call("POST", f"{BASE}/runs", body, timeout_s=120.0)["run_id"])
 
 

@@ -58,7 +58,7 @@ class MachineImages:
         elif self._engines.get() is not None:
             yield "any that the container engine has"
         else:
-            yield "others if podman or docker is there, or with TUNELINE_IMAGES=host if their command is here"
+            yield "others if podman or docker is there, or with `--images host` if their command is here"
 
     def under(self, mode: Mode) -> "MachineImages":
         """The same under another setting."""
