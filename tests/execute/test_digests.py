@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tuneline.errors import DataError
-from tuneline.execute.files import digest_path, size_of
+from tuneline.execute.files import digest_path, files_below, size_of
 from tuneline.types import digest_json
 
 
@@ -40,3 +40,15 @@ def test_what_is_not_there_has_no_digest(tmp_path: Path) -> None:
 
 def _sha(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_links_that_lead_back_end(tmp_path: Path) -> None:
+    for name in ("a", "b/c"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_text(name)
+    (tmp_path / "a" / "other").symlink_to("../b")
+    (tmp_path / "b" / "back").symlink_to("../a")
+    for number in range(3):
+        (tmp_path / f"self{number}").symlink_to(".")
+        (tmp_path / "b" / "c" / f"up{number}").symlink_to(tmp_path.parent)
+    assert files_below(tmp_path) == ["a/file", "a/other/c/file", "b/back/file", "b/c/file"]

@@ -10,7 +10,7 @@ from tuneline.control.endpoints import Controller
 from tuneline.control.launching import Runtimes
 from tuneline.control.programs import Programs
 from tuneline.errors import DataError, NotFoundError, SpecError
-from tuneline.execute.digests import digest_path
+from tuneline.execute.digests import digest_path, files_below
 from tuneline.settings import Settings
 from tuneline.steps.main import main
 
@@ -75,9 +75,24 @@ def test_what_cannot_run_is_refused_before_anything_is_wanted(client, source, tm
     with pytest.raises(NotFoundError, match="no endpoint `titles`"):
         client.put_app("web", body(source, uses="titles"))
     monkeypatch.setattr(apps, "MAX_BYTES", 10)
-    with pytest.raises(DataError, match="at most|At most|2 files"):
+    with pytest.raises(DataError, match="has 1 files, 0 MB"):
         client.put_app("web", body(source))
     assert client.endpoints() == []
+
+
+def test_what_is_no_part_of_a_source_counts_for_nothing_and_links_may_lead_back(
+    client, source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(apps, "MAX_FILES", 2)
+    (source / ".venv" / "lib").mkdir(parents=True)
+    for number in range(3):
+        (source / ".venv" / "lib" / f"{number}.py").write_text("")
+        (source / f"here{number}").symlink_to(".")
+    (source / "static").mkdir()
+    (source / "static" / "page.html").write_text("hello")
+    client.put_app("web", body(source))
+    (kept,) = (tmp_path / "apps").iterdir()
+    assert files_below(kept) == ["app.py", "static/page.html"]
 
 
 def test_a_kept_source_that_was_damaged_is_kept_anew(client, source, tmp_path):

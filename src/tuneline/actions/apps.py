@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +109,22 @@ def _copy(source: Path, fresh: Path, app: App) -> None:
         fresh.mkdir()
         shutil.copy2(source, fresh / (app.entry.partition(":")[0] or source.name))
         return
-    names = files_below(source)
+    names = [name for name in files_below(source) if not _ignored(name)]
     size = sum((source / name).stat().st_size for name in names)
     if size > MAX_BYTES or len(names) > MAX_FILES:
         raise DataError(
             f"The source {source} of the app `{app.name}` has {len(names)} files, {size / 1e6:.0f} MB.",
             hint=f"At most {MAX_FILES} files and {MAX_BYTES / 1e6:.0f} MB are kept; large data is no source.",
         )
-    shutil.copytree(source, fresh, ignore=shutil.ignore_patterns(*IGNORED))
+    for name in names:
+        (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source / name, fresh / name)
+    fresh.mkdir(exist_ok=True)
+
+
+def _ignored(name: str) -> bool:
+    """Whether a file, or a folder that it lies in, is no part of a source."""
+    return any(fnmatch(part, pattern) for part in name.split("/") for pattern in IGNORED)
 
 
 def _refuse_missing(app: App, files: Mapping[str, str]) -> None:

@@ -62,9 +62,22 @@ def size_of(path: Path) -> int | None:
 
 
 def files_below(folder: Path) -> list[str]:
-    """Relative paths, with `/`, of all files in `folder`, sorted by their text."""
+    """Relative paths, with `/`, of all files in `folder`, sorted by their text.
+
+    A link to a folder that the way to it has been through is left out: two of them would lead on for ever.
+    """
     found: list[str] = []
-    for parent, _, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not _leads_back(Path(parent, name), folder)]
         base = Path(parent).relative_to(folder)
         found.extend((base / name).as_posix() for name in names)
     return sorted(found)
+
+
+def _leads_back(path: Path, folder: Path) -> bool:
+    """Whether a path below `folder` is a link to a folder on the way to it, or to one that holds `folder`."""
+    if not path.is_symlink():
+        return False
+    target = path.resolve()
+    above = path.parents[: len(path.relative_to(folder).parts)]
+    return folder.resolve().is_relative_to(target) or any(each.resolve() == target for each in above)
