@@ -51,7 +51,7 @@ _COLUMNS: Columns = {
     "state": _R.state,
     "status": _R.state,
     "created_at": _R.created_at,
-    "scheduled_at": func.coalesce(_R.scheduled_at, 0.0),
+    "scheduled_at": func.coalesce(_R.scheduled_at, _R.created_at),
     "finished_at": func.coalesce(_R.finished_at, 0.0),
 }
 _COUNTED: Columns = {

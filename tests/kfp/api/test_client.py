@@ -106,8 +106,8 @@ def test_experiments_are_made_archived_and_deleted(url, sdk):
 
 def test_runs_are_ended_retried_archived_and_deleted(url, sdk):
     shown = sdk("life_of_runs", url)
-    refused(shown["active"], 409, 10, "RUNNING")
-    refused(shown["done"], 409, 10, "SUCCEEDED")
+    refused(shown["active"], 400, 3, "RUNNING")
+    refused(shown["done"], 400, 3, "SUCCEEDED")
     refused(shown["gone"], 404, 5, "not found")
     assert {body["code"] for body in shown["unknown"]} == {5}
 

@@ -167,6 +167,11 @@ def test_a_run_made_of_a_spec_is_pending_and_says_what_it_was_given(http):
     assert made["runtime_config"] == {"parameters": {"n": 3.0, "flag": True}, "pipeline_root": "/r"}
     assert (made["service_account"], made["description"]) == ("sa", "words")
     assert made["scheduled_at"] == "2026-11-21T12:00:00Z"
+    at_once = started(http)
+    assert at_once["scheduled_at"] == at_once["created_at"]
+    due = {"operation": "EQUALS", "key": "scheduled_at", "timestamp_value": at_once["created_at"]}
+    found = http.get("/runs", params={"filter": json.dumps({"predicates": [due]})}).json()
+    assert [run["run_id"] for run in found["runs"]] == [at_once["run_id"]]
     assert made["plugins_input"] == {"mlflow": {"on": True}}
     assert made["pipeline_spec"] == document
     assert made["storage_state"] == "AVAILABLE"

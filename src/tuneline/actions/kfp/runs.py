@@ -17,7 +17,7 @@ from tuneline.actions.kfp.names import checked_name
 from tuneline.actions.kfp.parameters import checked as checked_parameters
 from tuneline.actions.ports import Runs
 from tuneline.actions.starting import Starter
-from tuneline.errors import ConflictError, NotFoundError, UserError
+from tuneline.errors import NotFoundError, UserError
 from tuneline.execute.submitted import read_secrets
 from tuneline.plan.listing import Listing
 from tuneline.record.record import Record
@@ -184,10 +184,10 @@ class KfpRuns:
             self._cancel(run)
 
     def retry(self, run: str) -> None:
-        """Let a failed or canceled run go on. Raises: NotFoundError; ConflictError for any other."""
+        """Let a failed or canceled run go on. Raises: NotFoundError; UserError for any other."""
         row = self.get(run)
         if row["state"] in ACTIVE or row["state"] == "SUCCEEDED":
-            raise ConflictError(
+            raise UserError(
                 f"Failed to retry run {run} because the run is {row['state']}.",
                 hint="Only a failed or canceled run can be retried.",
             )

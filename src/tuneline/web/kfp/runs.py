@@ -121,7 +121,8 @@ def _shown(row: Row) -> wire.Json:
             "pipeline_version_reference": reference,
             "service_account": row["service_account"],
             "created_at": wire.timestamp(row["created_at"]),
-            "scheduled_at": wire.timestamp(row["scheduled_at"]),
+            # one that no schedule made is due when it is made
+            "scheduled_at": wire.timestamp(row["scheduled_at"] or row["created_at"]),
             "finished_at": wire.timestamp(row["finished_at"]),
             "state": wire.runtime_state(row["state"]),
             "error": status_of(row["error"]),
