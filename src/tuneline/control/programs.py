@@ -11,6 +11,9 @@ from tuneline.execute.digests import digest_file
 from tuneline.plan.apps import from_manifest
 from tuneline.plan.endpoints import Desired, EndpointStore, ReleaseFacts
 
+READY_S = 0.25
+"""How long the controller waits for a probe while it looks after all endpoints."""
+
 
 class Apps:
     """Apps, as child processes. An app's version holds all of this but where the endpoint it uses answers."""
@@ -59,9 +62,14 @@ class Apps:
         return {**given, "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none", "OPENAI_MODEL": model}
 
     def is_ready(self, release: ReleaseFacts, port: int) -> bool:
-        """It answers with anything but 503; whether that is good enough is for the warm-up to say."""
+        """It answers with anything but 503, or takes its time; if that will do, the warm-up says.
+
+        That one may wait; this is asked in the controller's own thread.
+        """
         try:
-            return self._probe(release, port, 1.0)[0] != 503
+            return self._probe(release, port, READY_S)[0] != 503
+        except TimeoutError:
+            return True
         except (OSError, http.client.HTTPException):
             return False
 
