@@ -110,7 +110,21 @@ def test_without_any_token_a_foreign_name_is_refused_as_ever(far):
     assert "tuneline token create" in answer.json()["error"]["hint"]
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_what_nginx_passes_on_by_default_is_not_local(tokens):
+    """HTTP/1.0, its own name of this server as Host, and no header that says who asked."""
+    tokens.create("ci", time.time())
+    headers = {"host": "127.0.0.1:8080", "connection": "close"}
+    with pytest.raises(UnauthenticatedError):
+        admit(Asked("DELETE", "/", headers, "127.0.0.1", "1.0"), tokens, time.time())
+
+
+def test_a_peer_that_is_no_address_is_not_this_machine(tokens):
+    tokens.create("ci", time.time())
+    with pytest.raises(UnauthenticatedError):
+        admit(Asked("GET", "/", {"host": "localhost"}, "somewhere"), tokens, time.time())
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
 def test_a_proxy_on_this_machine_does_not_make_its_callers_local(platform, tokens, header):
     tokens.create("ci", time.time())
     with TestClient(create_app(platform), base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as http:

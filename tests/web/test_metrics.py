@@ -115,6 +115,22 @@ def test_no_ui_metadata_breaks_the_page(body):
     shown(name="mlpipeline-ui-metadata", data=json.dumps(body).encode())
 
 
+@pytest.mark.parametrize(
+    "metadata", [["a", "list"], {"n": 10**400, "m": 1}, {"confusionMatrix": {"rows": [[10**400]]}}]
+)
+@pytest.mark.parametrize("type", ["system.Metrics", "system.ClassificationMetrics"])
+def test_numbers_and_shapes_that_no_float_or_table_holds_are_left_out(type, metadata):
+    assert "400" not in str(shown(type, metadata))
+
+
+def test_a_long_inline_source_is_no_table_and_deep_json_is_none():
+    long = {"storage": "inline", "source": "x" * 200_000}
+    page = {"outputs": [{**long, "type": "web-app"}, {**long, "type": "table"}]}
+    framed, table = shown(name="mlpipeline-ui-metadata", data=json.dumps(page).encode())
+    assert (framed.kind, table.rows) == ("frame", ())
+    assert shown(name="mlpipeline-ui-metadata", data=b"[" * 100_000) == []
+
+
 @pytest.mark.parametrize("data", [None, b"", b"\xff", b"{"])
 def test_files_that_are_gone_or_broken_show_nothing(data):
     assert shown(name="mlpipeline-ui-metadata", data=data) == []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuneline.errors import MissingPartError, NotFoundError, SettingError, SpecError
+from tuneline.settings import SERVER_ONLY
 
 NO_KFP, NOT_COMPILED, NO_CHOICE = 71, 72, 73
 """Exit statuses of the program below."""
@@ -122,7 +123,7 @@ def _distinct(paths: Iterable[Path]) -> Iterable[Path]:
 
 
 def _run(python: Path, target: Target, out: Path, env: Mapping[str, str]) -> tuple[int, str]:
-    clean = {key: value for key, value in env.items() if key not in ("_KFP_RUNTIME", "TUNELINE_TOKEN")}
+    clean = {key: value for key, value in env.items() if key != "_KFP_RUNTIME" and key not in SERVER_ONLY}
     command = [str(python), "-c", PROGRAM, str(target.path.resolve()), target.function, str(out)]
     try:
         ended = subprocess.run(

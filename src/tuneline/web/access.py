@@ -33,9 +33,16 @@ LOGIN, LOGOUT, STATIC = "/login", "/logout", "/static/"
 """What everybody may see: a form and how it looks."""
 HEALTH = "/apis/v2beta1/healthz"
 """Also for everybody: KFP's client asks it before anything else, for 25 s if it is refused."""
+IN_PROCESS = "testclient"
+"""The peer that Starlette's test client says: no network is in between."""
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
-PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+PROXIED = (
+    *("forwarded", "via", "x-real-ip"),
+    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-server"),
+)
 """Set by a proxy: who really asks is not who is connected."""
+PLAIN_PROXY = "1.0"
+"""HTTP as nginx speaks it to what is behind it unless it is told otherwise, with no header that says so."""
 KFP = "/apis/"
 """What lies below answers errors as KFP's own server does."""
 HOW = "Send `Authorization: Bearer tl_...`; `tuneline token create NAME` at the server prints a token."
@@ -62,11 +69,12 @@ class Asked:
     headers: Mapping[str, str]
     peer: str | None
     """The address that is connected; None for a socket of this machine."""
+    http_version: str = "1.1"
 
     @cached_property
     def local(self) -> bool:
         """See the module."""
-        proxied = any(name in self.headers for name in PROXIED)
+        proxied = self.http_version == PLAIN_PROXY or any(name in self.headers for name in PROXIED)
         return (
             not proxied and _this_machine(self.peer) and _hostname(self.headers.get("host", "")) in LOOPBACK
         )
@@ -152,7 +160,8 @@ def asked_of(scope: Scope) -> Asked:
         name, text = key.decode("latin-1").lower(), value.decode("latin-1")
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     client = scope.get("client")
-    return Asked(scope["method"], scope["path"], headers, client[0] if client else None)
+    version = scope.get("http_version", "1.1")
+    return Asked(scope["method"], scope["path"], headers, client[0] if client else None, version)
 
 
 def refusal(asked: Asked, error: TunelineError) -> Response:
@@ -212,8 +221,8 @@ def _this_machine(peer: str | None) -> bool:
         return True
     try:
         address = ip_address(peer)
-    except ValueError:  # no network: a socket's path, or a test in this process
-        return True
+    except ValueError:
+        return peer == IN_PROCESS
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
 

@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 MOST = 2000
+LARGEST = 10**300
 SIDE = 240
 """Of a curve's drawing, in its own units."""
 HEATS = 9
@@ -88,7 +89,8 @@ class Board(Block):
 
 def blocks(artifact: Mapping[str, Any], read: Read) -> list[Block]:
     """What one artifact of a task's outputs shows; nothing for those that are only files."""
-    name, metadata = str(artifact.get("name") or ""), artifact.get("metadata") or {}
+    name, metadata = str(artifact.get("name") or ""), artifact.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
     kind = str(artifact.get("type") or "")
     if name == UI_METADATA:
         return list(_ui_metadata(_json(read())))
@@ -182,7 +184,7 @@ def _ui_metadata(body: Any) -> Iterator[Block]:
 def _v1_output(output: Mapping[str, Any]) -> Iterator[Block]:
     kind, source = str(output.get("type") or ""), str(output.get("source") or "")
     inline = output.get("storage") == "inline"
-    rows = tuple(tuple(row) for row in islice(csv.reader(io.StringIO(source)), MOST)) if inline else ()
+    rows = _rows(source) if inline and kind in ("table", "roc", "confusion_matrix") else ()
     if kind == "tensorboard":
         yield Board("board", "TensorBoard", source)
     elif not inline:
@@ -199,6 +201,13 @@ def _v1_output(output: Mapping[str, Any]) -> Iterator[Block]:
         yield from _v1_matrix([str(label) for label in _list(output.get("labels"))], rows)
 
 
+def _rows(source: str) -> tuple[tuple[str, ...], ...]:
+    try:
+        return tuple(tuple(row) for row in islice(csv.reader(io.StringIO(source)), MOST))
+    except csv.Error:  # a field longer than a table's may be
+        return ()
+
+
 def _v1_matrix(labels: list[str], rows: Iterable[Sequence[str]]) -> Iterator[Matrix]:
     """Rows are (true class, predicted class, count)."""
     counts = {(row[0], row[1]): _float(row[2]) for row in rows if len(row) > 2}
@@ -212,7 +221,10 @@ def _list(value: Any) -> list[Any]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is one that a float holds: a JSON integer may have any number of digits."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return isinstance(value, float) or abs(value) < LARGEST
 
 
 def _rate(value: Any) -> bool:
@@ -233,7 +245,7 @@ def _float(text: str) -> float | None:
 def _json(data: bytes | None) -> Any:
     try:
         return json.loads(data or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -96,4 +96,5 @@ _TEMPLATES.filters.update(
 
 def page(template: str, /, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
     """The page that `templates/<template>` makes of `values`."""
-    return HTMLResponse(_TEMPLATES.get_template(template).render(**values), status, HEADERS)
+    text = _TEMPLATES.get_template(template).render(**values)
+    return HTMLResponse(text.encode(errors="replace"), status, HEADERS)  # a value may be half a character
