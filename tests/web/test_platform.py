@@ -17,6 +17,23 @@ def test_a_run_that_the_runner_refuses_leaves_nothing_behind(platform, runner, i
     assert platform.runs() == []
 
 
+def test_the_secrets_of_a_refused_run_are_not_kept(platform, runner, ir, monkeypatch, tmp_path):
+    text = {"parameters": {"api_token": {"parameterType": "STRING"}}}
+    monkeypatch.setattr(runner, "start", refuse)
+    with pytest.raises(SpecError):
+        platform.submit({**ir, "root": {**ir["root"], "inputDefinitions": text}}, {"api_token": "s3"}, {})
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_run_goes_on_though_the_one_that_it_retries_was_deleted(platform, runner, ir):
+    first = platform.submit(ir, {}, {"name": "greet"})["id"]
+    platform.cancel(first)
+    second = platform.retry(first, ir=ir)["id"]
+    platform.kfp.runs.delete(first)
+    assert platform.adopt() == [second]
+    assert platform.run(second)["state"] == "RUNNING"
+
+
 def test_a_retry_that_the_runner_refuses_leaves_the_run_ended(platform, runner, ir, monkeypatch):
     run = platform.submit(ir, {}, {"name": "greet"})["id"]
     platform.cancel(run)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tuneline.actions.pipelines import SECRET_WARNING, new_run_id, project_name, readable
 from tuneline.actions.ports import Runs
-from tuneline.errors import ConflictError, SpecError, TunelineError
+from tuneline.errors import ConflictError, NotFoundError, SpecError, TunelineError
 from tuneline.execute.submitted import Submitted, read_secrets, write_secrets
 from tuneline.plan.events import RunEnded
 from tuneline.plan.nodes import Context
@@ -61,6 +61,8 @@ class Starter:
             self._runner.start(self.submitted(new.id), self._record.runs.lease(new.id))
         except (TunelineError, OSError):
             self._record.runs.discard(new.id)  # nothing of it ran
+            if not known:
+                shutil.rmtree(folder, ignore_errors=True)
             raise
 
     def retry(self, run: RunId, by: str) -> None:
@@ -95,7 +97,7 @@ class Starter:
     def submitted(self, run: RunId) -> Submitted:
         """A run on record, as the runner takes it."""
         row, ir = self._record.runs.get(run, deleted=True), self._record.runs.ir(run)
-        before = None if row["retries"] is None else RunId(row["retries"])
+        before, earlier = self._earlier(row["retries"])
         return Submitted(
             run,
             ir,
@@ -105,9 +107,18 @@ class Starter:
             scheduled_at=row["scheduled_at"],
             root=row["pipeline_root"],
             retries=before,
-            retries_ir={} if before is None else self._record.runs.ir(before),
+            retries_ir=earlier,
             images=images_of(row["plugins_input"]),
         )
+
+    def _earlier(self, run: str | None) -> tuple[RunId | None, Mapping[str, Any]]:
+        """The run that another goes on from, and its pipeline; nothing if it was deleted since."""
+        if run is None:
+            return None, {}
+        try:
+            return RunId(run), self._record.runs.ir(RunId(run))
+        except NotFoundError:
+            return None, {}
 
 
 def images_of(plugins: Mapping[str, Any] | None) -> str:
