@@ -343,3 +343,21 @@ def test_what_a_failed_tasks_error_quotes_of_its_log_has_no_secrets(
     assert isinstance(failed, AttemptFailed)
     assert failed.error["details"] == ["***"]
     assert "hunter-2" not in repr(log.of("r1"))
+
+
+def test_attempts_that_could_not_begin_while_the_cache_did_not_work_leave_nothing_open(
+    runner: Runner, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuneline.execute.runner.RECORD_RETRY_S", 0.01)
+    left = [True] * 6
+
+    def find(key: str) -> None:
+        if left:
+            left.pop()
+            raise OSError("the record is locked")
+
+    monkeypatch.setattr(log, "find", find)
+    before = len(os.listdir("/proc/self/fd"))
+    assert _run(runner, log, {"a": {}, "b": {"cached": True}}) == RunEnded("SUCCEEDED")
+    assert (left, log.kinds("r1", "a")) == ([], ["attempt_started", "task_succeeded"])
+    assert len(os.listdir("/proc/self/fd")) < before + 4

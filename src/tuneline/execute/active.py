@@ -190,15 +190,8 @@ class ActiveRun:
         while True:
             self.state.advance(now)
             decision = decide(self.state, slots - len(started), now, self.masker)
-            events: list[Event] = list(decision.events)
-            begun: list[Attempt] = []
-            for name in decision.start:
-                result = self._begin(name, now, host, cache)
-                if isinstance(result, Attempt):
-                    begun.append(result)
-                    events.append(result.started())
-                else:
-                    events.append(result)
+            begun, more = self._begin_all(decision.start, now, host, cache)
+            events = [*decision.events, *more]
             if not events:
                 return started
             if not self._commit(events, begun, sink, now):
@@ -261,6 +254,22 @@ class ActiveRun:
             assert attempt.process is not None
             attempt.process.go()
         return True
+
+    def _begin_all(
+        self, names: Sequence[str], now: float, host: Host, cache: Cache
+    ) -> tuple[list[Attempt], list[Event]]:
+        begun: list[Attempt] = []
+        events: list[Event] = []
+        for name in names:
+            try:
+                result = self._begin(name, now, host, cache)
+            except Exception:  # the record does not work: the same is decided again when it does
+                _forget(begun)
+                raise
+            if isinstance(result, Attempt):
+                begun.append(result)
+            events.append(result.started() if isinstance(result, Attempt) else result)
+        return begun, events
 
     def _begin(self, name: str, now: float, host: Host, cache: Cache) -> Attempt | Event:
         number = self.state.tasks[name].attempts + 1
