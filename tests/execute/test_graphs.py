@@ -1,6 +1,7 @@
 """Pipelines in pipelines, conditions, loops, exit tasks and importers, with real processes."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -362,6 +363,10 @@ def test_an_importer_names_what_exists_and_is_asked_again_only_if_it_says_so(
     assert (tmp_path / "runs/r1/read/1/log.txt").read_text() == f"a,b\n{data}\n"
     assert run(runner, log, ir(False), id="r2").state == "SUCCEEDED"
     assert [event.task for event in log.of("r2") if isinstance(event, TaskCached)] == ["import"]
+    data.write_text("a,c\n")  # as long as before
+    os.utime(data, (1, 1))
+    assert run(runner, log, ir(False), id="changed").state == "SUCCEEDED"
+    assert not [event for event in log.of("changed") if isinstance(event, TaskCached)]
     assert run(runner, log, ir(True), id="r3").state == "SUCCEEDED"
     assert not [event for event in log.of("r3") if isinstance(event, TaskCached)]
     shutil.move(data, tmp_path / "gone.csv")

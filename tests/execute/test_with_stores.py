@@ -121,6 +121,14 @@ def test_what_an_importer_names_in_such_a_bucket_is_read_for_its_readers(runner,
     assert outputs(events, "read").parameters["n"] == "7"
 
 
+def test_what_an_importer_names_on_this_machine_is_not_copied(runner, log, tmp_path):
+    (tmp_path / "rows").write_text("7")
+    events = run(runner, log, "r1", importing(str(tmp_path / "rows")), str(tmp_path / "shared"))
+    (imported,) = outputs(events, "import").artifacts["artifact"]
+    assert imported.uri == str(tmp_path / "rows")
+    assert outputs(events, "read").parameters["n"] == "7"
+
+
 def importing(uri: str):
     artifact = {"artifactType": {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"}}
     imported = {

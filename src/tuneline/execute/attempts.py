@@ -185,8 +185,9 @@ def conclude(attempt: Attempt, keeping: Keeping) -> Conclusion:
         return _failed(attempt, ending)
     try:
         outputs = attempt.folder.outputs(job.component, f"{job.run}/{name}/{attempt.number}")
-        kept = keeping.kept(outputs, job.pipeline, job.run, name, attempt.number, attempt.folder.path)
-        return Conclusion(outputs=kept, exit_code=0)
+        if job.importer is None or not _is_here(outputs):  # nothing that is imported is copied
+            outputs = keeping.kept(outputs, job.pipeline, job.run, name, attempt.number, attempt.folder.path)
+        return Conclusion(outputs=outputs, exit_code=0)
     except (
         TunelineError
     ) as error:  # for Kubeflow a task without its outputs failed as any other: it may retry
@@ -194,6 +195,11 @@ def conclude(attempt: Attempt, keeping: Keeping) -> Conclusion:
     except OSError as error:
         unread = from_os(error, f"Outputs of task `{name}` could not be read", attempt.folder.path)
         return Conclusion(error=unread.to_json(), exit_code=0)
+
+
+def _is_here(outputs: Outputs) -> bool:
+    """Whether all artifacts are paths of this machine."""
+    return all("://" not in ref.uri for refs in outputs.artifacts.values() for ref in refs)
 
 
 def from_os(error: OSError, what: str, path: Path) -> TunelineError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.execute.images import Image, Images, RefusedImage
+from tuneline.execute.kept import state_of
 from tuneline.execute.passthrough import inputs_of, task_config
 from tuneline.execute.provisions import SEEN
 from tuneline.execute.submitted import WORKSPACE_FOLDER
@@ -63,7 +64,9 @@ class Job:
             return None
         digests = {name: [_content(ref) for ref in refs] for name, refs in self.inputs.items()}
         image = self.image.digest(self.container)
-        provided = {key: value for key, value in self.platform.items() if key in SEEN}
+        provided: dict[str, Any] = {key: value for key, value in self.platform.items() if key in SEEN}
+        if self.importer is not None:
+            provided["here"] = _found(str(self.parameters["uri"]))
         return cache_key(
             self.task,
             self.component,
@@ -176,6 +179,15 @@ def _importing(importer: Importer, found: Given, names: Mapping[str, str]) -> di
         "metadata": filled(importer.metadata),
         "workspace": names["workspace_path"] if importer.to_workspace else "",
     }
+
+
+def _found(uri: str) -> list[list[Any]]:
+    """What changes when somebody writes to an imported path of this machine; nothing of what is elsewhere."""
+    path = Path(uri.removeprefix("file://"))
+    try:
+        return state_of(path) if path.is_absolute() else []
+    except OSError:  # the importer will say that it is not there
+        return []
 
 
 def _content(ref: ArtifactRef) -> str:

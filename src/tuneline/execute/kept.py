@@ -48,7 +48,7 @@ class Kept:
         """Whether this is there, as it was when it was checked."""
         seen = _json(place.parent / "whole.json")
         try:
-            return bool(seen) and seen["name"] == place.name and seen["files"] == _state(place)
+            return bool(seen) and seen["name"] == place.name and seen["files"] == state_of(place)
         except OSError:
             return False
 
@@ -75,7 +75,7 @@ class Kept:
         if place.is_dir():
             shutil.rmtree(place)
         scratch.replace(place)
-        _write(place.parent / "whole.json", {"name": place.name, "files": _state(place)})
+        _write(place.parent / "whole.json", {"name": place.name, "files": state_of(place)})
 
     def seed(self, path: Path, place: Path) -> None:
         """Put in the place what this machine has anyway. Raises: OSError if it is on another disk."""
@@ -107,7 +107,7 @@ class Kept:
         return self.folder / "seen" / f"{digest_json(uri).rpartition(':')[2]}.json"
 
 
-def _state(path: Path) -> list[list[Any]]:
+def state_of(path: Path) -> list[list[Any]]:
     """Name, size and time of every file: what changes when somebody writes to one."""
     names = files_below(path) if path.is_dir() else [""]
     stats = [(name, (path / name if name else path).stat()) for name in names]
