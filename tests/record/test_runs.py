@@ -1,7 +1,7 @@
 """Events in, views out; leases; the cache; lineage."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.plan import events as e
@@ -170,6 +170,24 @@ def test_a_retry_makes_an_ended_run_active_unless_another_one_is(record, new_run
     record.runs.append(record.runs.lease("r2"), [e.RunEnded("FAILED")], 4.0)
     assert record.runs.reopen("r1").token == 2
     assert record.runs.get("r1")["state"] == "PENDING"
+
+
+def test_a_retry_forgets_what_is_in_its_graphs_with_few_statements_however_wide_it_is(record, new_run):
+    record.runs.create(new_run("r1"), 1.0)
+    lease = record.runs.lease("r1")
+    children = tuple(e.Child(f"fetch/{n}", "dag", str(n)) for n in range(100))
+    inner = (e.Child("fetch/0/x", "task", "x"),)
+    opened = [e.GraphStarted("fetch", 1, children, True), e.GraphStarted("fetch/0", 1, inner)]
+    failed = [e.AttemptFailed(name, 1, 1, {}) for name in ("fetch/0/x", "fetch/0", "fetch")]
+    record.runs.append(lease, [e.RunStarted(), *opened, *failed, e.RunEnded("FAILED")], 2.0)
+    said = []
+    engine = record.runs._store.engine
+    event.listen(engine, "before_cursor_execute", lambda *told: said.append(told[2]))
+    record.runs.append(lease, [e.RunRetried("ann", tuple(child.path for child in children))], 3.0)
+    assert len(said) < 20
+    assert states(record) == {"fetch": "RUNNING", "tune": "CANCELED"} | {
+        child.path: "PENDING" for child in children
+    }
 
 
 def test_an_unknown_run_is_said_to_be_unknown(record):

@@ -3,11 +3,11 @@
 The views say what the fold of the run's events says, so they can be rebuilt from them; they decide nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
 from tuneline.plan import events as e
 from tuneline.record import lineage
@@ -44,6 +44,12 @@ def _run(db: Connection, stored: e.Stored, **values: Any) -> None:
 
 def _task(db: Connection, stored: e.Stored, name: str, **values: Any) -> None:
     change(db, tasks, {"run": stored.run, "name": name}, values)
+
+
+def _each(db: Connection, stored: e.Stored, names: Collection[str], **values: Any) -> None:
+    mine = (tasks.c.run == stored.run, tasks.c.name == bindparam("path"))
+    if names:
+        db.execute(update(tasks).where(*mine).values(**values), [{"path": name} for name in names])
 
 
 def _run_started(db: Connection, stored: e.Stored, event: e.RunStarted) -> None:
@@ -173,13 +179,13 @@ def _task_canceled(db: Connection, stored: e.Stored, event: e.TaskCanceled) -> N
 
 def _run_retried(db: Connection, stored: e.Stored, event: e.RunRetried) -> None:
     _run(db, stored, state="RUNNING", finished_at=None, error=None, outputs=None)
-    for path in event.tasks:
-        _task(db, stored, path, **_ANEW)
-        db.execute(delete(tasks).where(tasks.c.run == stored.run, _below(path)))
-        around = [path[:place] for place, letter in enumerate(path) if letter == "/"]
-        if around:
-            graphs = (tasks.c.run == stored.run, tasks.c.name.in_(around))
-            db.execute(update(tasks).where(*graphs).values(state="RUNNING", finished_at=None, error=None))
+    # only a graph has tasks below it, and to look for them is a scan of the run
+    opened = set(db.scalars(select(tasks.c.parent).where(tasks.c.run == stored.run).distinct()))
+    for path in opened.intersection(event.tasks):
+        db.execute(delete(tasks).where(tasks.c.run == stored.run, _below(str(path))))
+    _each(db, stored, event.tasks, **_ANEW)
+    around = {path[:place] for path in event.tasks for place, letter in enumerate(path) if letter == "/"}
+    _each(db, stored, around, state="RUNNING", finished_at=None, error=None)
 
 
 def _cancel_requested(db: Connection, stored: e.Stored, event: e.CancelRequested) -> None:
