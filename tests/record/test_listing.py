@@ -97,6 +97,12 @@ def test_text_ignores_case_and_takes_its_signs_as_they_are(db):
     )
 
 
+def test_text_with_letters_beyond_ascii_is_found_by_itself(db):
+    db.execute(insert(things), [{**ROWS[0], "id": "more", "name": "\u00dcben \u00c4"}])
+    for operation, asked in ((1, "\u00dcBEN \u00c4"), (9, "ben \u00c4")):
+        assert matching(db, {"operation": operation, "key": "name", "stringValue": asked}) == {"more"}
+
+
 def test_predicates_are_joined_by_and(db):
     asked = (
         {"operation": 8, "key": "id", "stringValues": {"values": ["t01", "t03", "t04"]}},

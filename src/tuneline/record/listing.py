@@ -79,7 +79,7 @@ def conditions(
 def _condition(column: ColumnElement[Any], predicate: Predicate) -> ColumnElement[bool]:
     operation, value = predicate.operation, predicate.value
     if operation == "IS_SUBSTRING":
-        return func.lower(column).contains(value.lower(), autoescape=True)
+        return func.lower(column).contains(_lower(value), autoescape=True)
     if operation in ("EQUALS", "NOT_EQUALS", "IN"):
         wanted = value if operation == "IN" else (value,)
         equal = or_(false(), *(_equals(column, each, predicate.kind) for each in wanted))
@@ -98,5 +98,10 @@ def _condition(column: ColumnElement[Any], predicate: Predicate) -> ColumnElemen
 def _equals(column: ColumnElement[Any], value: Any, kind: str) -> ColumnElement[bool]:
     if isinstance(value, Interval):
         return and_(column >= value.start, column < value.end)
-    compared: ColumnElement[bool] = func.lower(column) == value.lower() if kind == "text" else column == value
+    compared: ColumnElement[bool] = func.lower(column) == _lower(value) if kind == "text" else column == value
     return compared
+
+
+def _lower(text: str) -> str:
+    """As both databases do it: letters of ASCII alone."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
