@@ -361,3 +361,13 @@ def test_attempts_that_could_not_begin_while_the_cache_did_not_work_leave_nothin
     assert _run(runner, log, {"a": {}, "b": {"cached": True}}) == RunEnded("SUCCEEDED")
     assert (left, log.kinds("r1", "a")) == ([], ["attempt_started", "task_succeeded"])
     assert len(os.listdir("/proc/self/fd")) < before + 4
+
+
+def test_a_run_whose_secrets_are_gone_is_refused_before_a_task_gets_the_mask(
+    runner: Runner, log: EventLog
+) -> None:
+    ir = pipeline({"a": {}})
+    ir["root"]["inputDefinitions"] = {"parameters": {"token": {"parameterType": "STRING"}}}
+    with pytest.raises(SpecError, match="`token` is not known"):
+        runner.start(submitted("r1", ir, {"token": "***"}), log.lease("r1"))
+    assert log.of("r1") == []

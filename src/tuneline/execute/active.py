@@ -16,7 +16,7 @@ from tuneline.execute.files import MISSING, size_of
 from tuneline.execute.images import Images, allowed, check_images
 from tuneline.execute.jobs import Job, job_of
 from tuneline.execute.keeping import Keeping
-from tuneline.execute.submitted import Submitted, final_states, names_of, read_secrets
+from tuneline.execute.submitted import Submitted, check_secrets, final_states, names_of, read_secrets
 from tuneline.plan.decisions import decide, to_retry, unfit
 from tuneline.plan.events import (
     DEADLINE,
@@ -97,6 +97,7 @@ class ActiveRun:
         except IRError as error:
             raise SpecError("The pipeline cannot be run.", details=list(error.faults)) from error
         secrets = read_secrets(folder)
+        check_secrets(new, secrets)
         values = root_values(pipeline, {**new.parameters, **secrets})
         context = Context(pipeline, values, names_of(new, pipeline, folder), final_states(pipeline))
         self = cls(new.run, context, lease, folder, secrets)

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tuneline.errors import SpecError
 from tuneline.plan.nodes import Status
+from tuneline.plan.secrets import MASK, is_secret
 from tuneline.types import RunId
 from tuneline_ir import Pipeline
 
@@ -66,6 +68,17 @@ def read_secrets(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return dict(found)
+
+
+def check_secrets(new: Submitted, secrets: Mapping[str, Any]) -> None:
+    """A task is never given the mask in a secret's place. Raises: SpecError."""
+    gone = [name for name, value in new.parameters.items() if value == MASK and is_secret(name)]
+    gone = [name for name in gone if name not in secrets]
+    if gone:
+        raise SpecError(
+            f"The value of the secret parameter `{gone[0]}` is not known: all there is is {MASK}.",
+            hint="Start a run that is given it: records, pages and answers show only the mask.",
+        )
 
 
 def names_of(new: Submitted, pipeline: Pipeline, folder: Path) -> dict[str, str]:
