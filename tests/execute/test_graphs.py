@@ -399,3 +399,24 @@ def test_a_retry_with_a_changed_component_runs_it_and_what_reads_it_again_and_no
     assert sorted(kept) == [("also", "r1"), ("first", "r1")]
     again = [event.task for event in log.of("r2") if isinstance(event, AttemptStarted)]
     assert again == ["say", "reads", "fails"]
+
+
+def test_a_retry_with_a_changed_pipeline_reads_the_earlier_run_by_its_own_defaults(
+    runner: Runner, log: EventLog
+) -> None:
+    inner = {
+        "inputDefinitions": {"parameters": {"word": STRING}},
+        "dag": {"tasks": {"say": task("echo", given={"x": "<word"}), "also": task("fails", ("say",))}},
+    }
+
+    def ir(given: str, end: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        parts = {"echo": ECHO, "inner": inner, "fails": container(end)}
+        return build({"part": task("inner", given={"word": given})}, parts, inputs=inputs)
+
+    before = ir("<w", "exit 1", {"w": {**STRING, "defaultValue": "hello"}})
+    assert run(runner, log, before).state == "FAILED"
+    new = submitted("r2", ir("hello", "true", {}))
+    runner.start(replace(new, retries=RunId("r1"), retries_ir=before), log.lease("r2"))
+    assert runner.wait(20)
+    assert log.of("r2")[-1] == RunEnded("SUCCEEDED")
+    assert [event.task for event in log.of("r2") if isinstance(event, TaskCached)] == ["part/say"]

@@ -107,18 +107,19 @@ class ActiveRun:
         if not self.state.started or self.state.ended:  # one under way goes on; its tasks may fail
             check_images(pipeline, self.images)
         if new.retries is not None:
-            self._take_over(new, source)
+            self._take_over(new, {**new.parameters, **secrets}, source)
         return self
 
-    def _take_over(self, new: Submitted, source: EventSource) -> None:
+    def _take_over(self, new: Submitted, given: Mapping[str, Any], source: EventSource) -> None:
         """Learn what the run that this one retries with a changed pipeline has done."""
         assert new.retries is not None
         try:
             pipeline = parse(new.retries_ir)
-        except IRError:  # by an earlier version, which read less
+            values = root_values(pipeline, given)  # its own defaults: the changed pipeline's may be others
+        except (IRError, SpecError):  # by an earlier version, which read less
             return
         events = [stored.event for stored in source.events(new.retries)]
-        context = replace(self.state.context, pipeline=pipeline)
+        context = replace(self.state.context, pipeline=pipeline, parameters=values)
         self.definitions = definitions(new.ir)
         self.earlier = earlier(context, new.retries_ir, events)
         self.retries = new.retries
