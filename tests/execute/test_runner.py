@@ -371,3 +371,13 @@ def test_a_run_whose_secrets_are_gone_is_refused_before_a_task_gets_the_mask(
     with pytest.raises(SpecError, match="`token` is not known"):
         runner.start(submitted("r1", ir, {"token": "***"}), log.lease("r1"))
     assert log.of("r1") == []
+
+
+def test_a_run_that_two_ask_for_at_once_is_taken_once(runner: Runner, log: EventLog) -> None:
+    new, lease = submitted("r1", pipeline({"a": {}})), log.lease("r1")
+    first, second = runner._load(new, lease), runner._load(new, lease)
+    runner._take(first, first.opening())
+    with pytest.raises(ConflictError, match="under way"):
+        runner._take(second, second.opening())
+    assert runner.wait(20)
+    assert log.of("r1")[-1] == RunEnded("SUCCEEDED")

@@ -172,6 +172,15 @@ def test_a_retry_makes_an_ended_run_active_unless_another_one_is(record, new_run
     assert record.runs.get("r1")["state"] == "PENDING"
 
 
+def test_a_run_is_made_active_again_once(record, new_run):
+    record.runs.create(new_run("r1", project=""), 1.0)
+    record.runs.append(record.runs.lease("r1"), [e.RunEnded("FAILED")], 2.0)
+    lease = record.runs.reopen("r1")
+    with pytest.raises(ConflictError, match="r1 has not ended"):
+        record.runs.reopen("r1")
+    record.runs.append(lease, [e.RunRetried("ann", ("tune",))], 3.0)  # the first one's right still holds
+
+
 def test_a_retry_forgets_what_is_in_its_graphs_with_few_statements_however_wide_it_is(record, new_run):
     record.runs.create(new_run("r1"), 1.0)
     lease = record.runs.lease("r1")

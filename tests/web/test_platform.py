@@ -44,8 +44,9 @@ def test_a_retry_that_the_runner_refuses_leaves_the_run_ended(platform, runner, 
     assert platform.run(run)["error"]["message"] == "no such image"
 
 
+@pytest.mark.parametrize("error", [SpecError("no such image"), KeyError("root")])
 def test_unfinished_runs_are_taken_up_again_and_one_that_cannot_go_on_fails_alone(
-    platform, runner, ir, monkeypatch
+    platform, runner, ir, monkeypatch, error
 ):
     first = platform.submit(ir, {}, {"name": "first"})["id"]
     second = platform.submit(ir, {}, {"name": "second"})["id"]
@@ -53,7 +54,7 @@ def test_unfinished_runs_are_taken_up_again_and_one_that_cannot_go_on_fails_alon
 
     def start_or_refuse(new, lease) -> None:
         if new.run == first:
-            refuse()
+            raise error
         taken.append(new.run)
         start(new, lease)
 

@@ -26,7 +26,7 @@ from tuneline.actions.proposing import Offer, checked
 from tuneline.actions.recurring import RecurringRuns
 from tuneline.actions.schedules import Schedules
 from tuneline.actions.starting import Starter
-from tuneline.errors import ConflictError, NotFoundError, TunelineError
+from tuneline.errors import ConflictError, InternalError, NotFoundError, TunelineError
 from tuneline.execute.stores import Stores
 from tuneline.plan.events import RunEnded
 from tuneline.plan.versions import data_definition
@@ -116,9 +116,12 @@ class Platform:
                 continue
             try:
                 self._runner.start(self._starter.submitted(run), lease)
-            except TunelineError as error:  # it must not keep the others, or the server, down
-                LOG.error("run %s cannot go on: %s", run, error.message)
-                self.record.runs.append(lease, [RunEnded("FAILED", error.to_json())], self._clock())
+            except Exception as error:  # it must not keep the others, or the server, down
+                LOG.error(
+                    "run %s cannot go on: %s", run, error, exc_info=not isinstance(error, TunelineError)
+                )
+                found = error if isinstance(error, TunelineError) else _unexpected(run, error)
+                self.record.runs.append(lease, [RunEnded("FAILED", found.to_json())], self._clock())
         self.kfp.runs.sweep(all=True)
         return list(left)
 
@@ -314,3 +317,10 @@ class Platform:
         except NotFoundError:
             return {}, ""
         return data_definition(self.record.runs.ir(run), row["parameters"] or {}), row["project_digest"]
+
+
+def _unexpected(run: str, error: Exception) -> InternalError:
+    return InternalError(
+        f"Run {run} cannot go on: {type(error).__name__}: {error}.",
+        hint="See the server's log. Please report it.",
+    )

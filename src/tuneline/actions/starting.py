@@ -59,7 +59,7 @@ class Starter:
             raise
         try:
             self._runner.start(self.submitted(new.id), self._record.runs.lease(new.id))
-        except (TunelineError, OSError):
+        except Exception:
             self._record.runs.discard(new.id)  # nothing of it ran
             if not known:
                 shutil.rmtree(folder, ignore_errors=True)

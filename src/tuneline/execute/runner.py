@@ -22,7 +22,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -134,13 +134,13 @@ class Runner:
 
     def _load(self, new: Submitted, lease: Lease) -> ActiveRun:
         with self._held:
-            if new.run in self._names:
-                raise ConflictError(f"Run {new.run} is under way.", hint="Wait for it, or cancel it first.")
+            _refuse(new.run, self._names)
         folder = self._settings.runs / new.run
         return ActiveRun.load(new, lease, folder, self._images, self._source, self._keeping)
 
     def _take(self, active: ActiveRun, events: list[Event]) -> None:
         with self._held:
+            _refuse(active.id, self._names)  # two may have been loaded at once
             self._names.add(active.id)
         self._calls.put(lambda: self._open(active, events))
 
@@ -296,3 +296,8 @@ class Runner:
         self._stopping = True
         for active in list(self._runs.values()):
             self._release(active)
+
+
+def _refuse(run: RunId, held: Container[RunId]) -> None:
+    if run in held:
+        raise ConflictError(f"Run {run} is under way.", hint="Wait for it, or cancel it first.")

@@ -148,11 +148,13 @@ class Runs:
             return Lease(run, token)
 
     def reopen(self, run: RunId) -> Lease:
-        """Make an ended run active again, for a retry. Raises ConflictError if its project has another."""
+        """Make an ended run active again. Raises ConflictError if it is active, or its project has another."""
         row = self.get(run)
         with self._store.write() as db:
             _refuse_second(db, row["project"])
-            db.execute(update(runs).where(runs.c.id == run).values(state="PENDING", finished_at=None))
+            ended = (runs.c.id == run, runs.c.state.not_in(ACTIVE))
+            if not db.execute(update(runs).where(*ended).values(state="PENDING", finished_at=None)).rowcount:
+                raise ConflictError(f"Run {run} has not ended.", hint="Wait for it, or cancel it first.")
         return self.lease(run)
 
     def append(self, lease: Lease, new: Sequence[Event], at: float) -> list[Stored]:
