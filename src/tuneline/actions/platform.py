@@ -200,9 +200,8 @@ class Platform:
     ) -> Json:
         """`{"text", "next", "done"}` of an attempt's log (the newest by default). Raises NotFoundError."""
         self.record.runs.get(RunId(id))
-        for row in self.record.runs.tasks(RunId(id)):
-            if row["name"] == task:
-                return read_log(row, attempt, offset, limit)
+        for row in self.record.runs.tasks(RunId(id), task):  # of many tasks, and a log is asked for often
+            return read_log(row, attempt, offset, limit)
         names = ", ".join(row["name"] for row in self.record.runs.tasks(RunId(id)))
         raise NotFoundError(f"Run {id} has no task `{task}`.", hint=f"Its tasks: {names}.")
 

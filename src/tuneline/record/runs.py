@@ -148,7 +148,7 @@ class Runs:
             return Lease(run, token)
 
     def reopen(self, run: RunId) -> Lease:
-        """Make an ended run active again. Raises ConflictError if it is active, or its project has another."""
+        """Make an ended run active again. Raises ConflictError if it or another of its project is."""
         row = self.get(run)
         with self._store.write() as db:
             _refuse_second(db, row["project"])
@@ -247,12 +247,11 @@ class Runs:
             raise _no_run(run)
         return dict(found)
 
-    def tasks(self, run: RunId) -> Sequence[RowMapping]:
-        """The rows of the run's tasks, in the pipeline's order."""
+    def tasks(self, run: RunId, name: str | None = None) -> Sequence[RowMapping]:
+        """The rows of the run's tasks, in the pipeline's order; of one alone, if it is named."""
+        wanted = select(tasks).where(tasks.c.run == run).order_by(tasks.c.ordinal)
         with self._store.read() as db:
-            return (
-                db.execute(select(tasks).where(tasks.c.run == run).order_by(tasks.c.ordinal)).mappings().all()
-            )
+            return db.execute(wanted if name is None else wanted.where(tasks.c.name == name)).mappings().all()
 
     def artifacts(self, ids: Iterable[str]) -> dict[str, RowMapping]:
         """Rows of artifacts by id; ids that are not there are left out."""
