@@ -3,9 +3,9 @@
 A condition decides whether a task runs; a selector takes a part of a parameter's value. What their text may
 hold is said in `expressions.py`.
 
-Limits: values are compared as CEL compares them: integers and doubles by their value, `&&` and `||` decided by
-one side whatever is wrong with the other, two values of different kinds never equal (a text is not a number)
-and an error for `<` and its like. Null equals null alone; an input without a value is an error.
+Limits: values are compared as CEL compares them: integers and doubles by their value, `&&` and `||` decided
+by one side whatever is wrong with the other, two values of different kinds never equal (a text is not a
+number) and an error for `<` and its like. Null equals null alone; an input without a value is an error.
 """
 
 import json
