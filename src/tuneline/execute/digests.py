@@ -1,7 +1,7 @@
 """Digests of files and folders: what makes two artifacts the same.
 
 Limits: names and bytes only. Modes, times and empty sub-folders do not count; a link counts as what it points
-to.
+to, but for one to a folder that it stands in, which is left out.
 """
 
 import hashlib
