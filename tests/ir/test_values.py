@@ -118,6 +118,12 @@ def test_a_value_written_into_a_command_reads_back(value: Any) -> None:
     assert json.loads(to_text(value)) == value
 
 
+def test_a_small_number_has_no_exponent_in_a_command() -> None:
+    assert [to_text(value) for value in (1e-05, -2.5e-7, 0.1, 1e22)] == [
+        "0.00001", "-0.00000025", "0.1", "10000000000000000000000",
+    ]  # fmt: skip
+
+
 def type_of(value: Any) -> type:
     return type(value)
 

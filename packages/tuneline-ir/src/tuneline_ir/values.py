@@ -5,7 +5,9 @@ here, and `whole` does it for what stands inside lists and structs.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 _STRUCTS = ("STRUCT", "TASK_FINAL_STATUS", "TASK_CONFIG")
@@ -96,11 +98,14 @@ def from_file(text: str, type: str) -> Any:
 
 
 def to_text(value: Any) -> str:
-    """The value inside a command: a text as it is, a whole number without `.0`, anything else as JSON."""
+    """The value inside a command: a text as it is, a whole number without `.0`, another without an exponent,
+    anything else as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():
         return f"{value:.0f}"
+    if isinstance(value, float) and math.isfinite(value):
+        return format(Decimal(float.__repr__(value)), "f")
     return json.dumps(value)
 
 
