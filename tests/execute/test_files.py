@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tuneline.errors import InternalError
-from tuneline.execute.files import MISSING, AttemptFolder, digest_path
+from tuneline.execute.files import MISSING, AttemptFolder, Tail, digest_path
 from tuneline.plan.events import ArtifactRef
 from tuneline.types import Digest
 from tuneline_ir import ArtifactSpec, Component, Interface, ParameterSpec
@@ -170,3 +170,9 @@ def test_a_list_has_those_that_the_task_made(folder: AttemptFolder, tmp_path: Pa
     found = folder.outputs(component({"a": spec, "none": spec}), "r/t/1").artifacts
     assert [(ref.uri, ref.id) for ref in found["a"]] == [(uris[0], "r/t/1/a"), (uris[1], "r/t/1/a/1")]
     assert found["none"] == ()
+
+
+def test_progress_that_is_no_object_is_passed_over(folder: AttemptFolder) -> None:
+    lines = ['{"done": 1}', "[1]", "no", "[" * 200_000, '{"done": 2}', '{"done": 3']
+    folder.progress.write_text("\n".join(lines))
+    assert Tail(folder).read() == [{"done": 1}, {"done": 2}]

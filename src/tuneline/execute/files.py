@@ -262,15 +262,13 @@ def _given(ref: ArtifactRef) -> dict[str, Any]:
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError:
+    except (FileNotFoundError, ValueError, RecursionError):  # a task may have written what it likes
         return None
 
 
 def _line(data: bytes) -> dict[str, Any] | None:
     try:
         body = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
