@@ -121,6 +121,8 @@ def test_a_parameter_that_was_not_put_out_fails_the_task(folder: AttemptFolder) 
         "1",
         {"artifacts": [1]},
         {"artifacts": {"a": {"artifacts": ["x"]}}},
+        {"artifacts": {"a": {"artifacts": [{"metadata": [1]}]}}},
+        {"artifacts": {"a": {"artifacts": [{"metadata": {"deep": json.loads("[" * 200 + "]" * 200)}}]}}},
         {"parameterValues": [1]},
     ],
 )

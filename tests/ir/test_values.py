@@ -118,6 +118,19 @@ def test_a_value_written_into_a_command_reads_back(value: Any) -> None:
     assert json.loads(to_text(value)) == value
 
 
+def test_a_value_that_is_nested_too_deeply_is_refused() -> None:
+    def nested(depth: int) -> str:
+        return "[" * depth + "]" * depth
+
+    assert convert(nested(100), "LIST") == json.loads(nested(100))
+    with pytest.raises(ValueError, match="nested more than 100 deep"):
+        convert(json.loads(nested(101)), "LIST")
+    with pytest.raises(ValueError, match="nested more than 100 deep"):
+        convert({"a": json.loads(nested(400))}, "STRUCT")
+    with pytest.raises(ValueError, match="is no LIST"):
+        convert(nested(100_000), "LIST")
+
+
 def test_a_small_number_has_no_exponent_in_a_command() -> None:
     assert [to_text(value) for value in (1e-05, -2.5e-7, 0.1, 1e22)] == [
         "0.00001", "-0.00000025", "0.1", "10000000000000000000000",

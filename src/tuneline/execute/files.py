@@ -156,6 +156,8 @@ class AttemptFolder:
                 isinstance(each, dict) for listed in artifacts.values() for each in listed
             ):
                 raise TypeError("values of another kind")
+            for each in (each for listed in artifacts.values() for each in listed):
+                convert(each.get("metadata") or {}, "STRUCT")
         except FileNotFoundError:
             return {}, {}
         except (ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -86,7 +86,7 @@ def items(context: Context, node: Node, found: Given) -> tuple[Any, ...]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = repr(value) if len(value) < 80 else f"{repr(value)[:77]}..."
             raise ValueError(f"`{loop.items}` is no list to loop over but the text {said}") from None
     if not isinstance(value, list):

@@ -11,6 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 _STRUCTS = ("STRUCT", "TASK_FINAL_STATUS", "TASK_CONFIG")
+_DEEPEST = 100
+"""Lists and structs in each other: as much as protobuf reads."""
 TYPES = ("STRING", "NUMBER_INTEGER", "NUMBER_DOUBLE", "BOOLEAN", "LIST", *_STRUCTS)
 
 
@@ -78,6 +80,8 @@ def _typed(value: Any, type: str) -> Any:
     if type == "LIST" or type in _STRUCTS:
         value = _parsed(value) if isinstance(value, str) else value
         if isinstance(value, list if type == "LIST" else dict):
+            if _is_deep(value):
+                raise ValueError(f"a {type} is nested more than {_DEEPEST} deep")
             return value
     raise ValueError(f"{_short(value)} is no {type}")
 
@@ -117,10 +121,20 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for some in inner for each in some if isinstance(each, list | dict)]
+        if not level:
+            return False
+    return True
+
+
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
