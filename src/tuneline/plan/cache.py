@@ -1,6 +1,7 @@
 """The key under which a task's outputs are found again: everything that could change them, and nothing else.
 
-Names of runs and tasks, paths and times are not in it: inputs count by the digest of their content.
+Names of runs and tasks, paths and times are not in it: inputs count by the digest of their content. Only what
+an importer names, which nobody has read yet, counts by its sizes and times.
 """
 
 import json
@@ -31,7 +32,8 @@ def cache_key(
         inputs: what the task can see of its input artifacts, by name.
         image: the digest of what the container's image stands for.
         pipeline: its name.
-        provided: what the platform document gives it: names of secrets, config maps and volumes.
+        provided: what the platform document gives it: names of secrets, config maps and volumes; for an
+            importer, sizes and times of what it names.
     A custom `cacheKey` takes the place of everything but the pipeline's and the component's names, as
     Kubeflow has it.
     """
