@@ -85,7 +85,7 @@ def digests(world: World, run: str) -> dict[str, str]:
     with world.server() as client:
         tasks = client.run(run)["tasks"]
     return {
-        f"{task['name']}.{key}": artifact["digest"]
+        f"{task['name']}.{key}": artifact[0]["digest"]
         for task in tasks
         for key, artifact in task["outputs"]["artifacts"].items()
         if key in ("data", "base", "train", "test", "adapter", "served", "package")

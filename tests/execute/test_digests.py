@@ -30,15 +30,6 @@ def test_an_empty_folder_has_the_digest_of_an_empty_list(tmp_path: Path) -> None
     assert digest_path(tmp_path) == (digest_json([]), 0)
 
 
-def test_links_to_folders_are_followed_and_none_into_a_folder_that_it_stands_in(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "file").write_text("x")
-    for name, target in (("up", tmp_path), ("me", tmp_path / "a" / "b"), ("also", tmp_path / "a")):
-        (tmp_path / "a" / "b" / name).symlink_to(target)
-    (tmp_path / "again").symlink_to(tmp_path / "a" / "b")
-    assert files_below(tmp_path) == ["a/b/file", "again/file"]
-
-
 def test_what_is_not_there_has_no_digest(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     assert size_of(tmp_path / "none") is None
