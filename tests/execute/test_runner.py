@@ -13,6 +13,7 @@ from tests.execute.conftest import processes_in
 from tests.execute.doubles import EventLog, pipeline, submitted
 
 from tuneline.errors import ConflictError, NotFoundError, SpecError
+from tuneline.execute.files import Tail
 from tuneline.execute.images import RefusedImage
 from tuneline.execute.runner import Runner
 from tuneline.execute.submitted import write_secrets
@@ -381,3 +382,14 @@ def test_a_run_that_two_ask_for_at_once_is_taken_once(runner: Runner, log: Event
         runner._take(second, second.opening())
     assert runner.wait(20)
     assert log.of("r1")[-1] == RunEnded("SUCCEEDED")
+
+
+def test_the_runner_outlives_what_breaks_in_it(
+    runner: Runner, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Tail, "read", no_memory)
+    runner._calls.put(no_memory)
+    assert _run(runner, log, {"a": {"sh": "sleep 0.6"}, "b": {"after": ["a"]}}) == RunEnded("SUCCEEDED")

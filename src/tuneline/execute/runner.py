@@ -151,7 +151,7 @@ class Runner:
         while not self._stopping:
             ready = self._selector.select(self._timeout())
             for call in self._calls.take():
-                call()
+                _calmly(call)
             for key, _ in ready:
                 if key.data is not None:
                     self._guarded(key.data[0], self._gone, *key.data)
@@ -161,7 +161,7 @@ class Runner:
                 self._guarded(active, self._step, active)
             if self._clock() >= tails_at or self._clock() < tails_at - 2 * _TICK_S:
                 tails_at = self._clock() + _TICK_S
-                self._tick()
+                _calmly(self._tick)
 
     def _timeout(self) -> float | None:
         now, times = self._clock(), [_TICK_S] if any(run.attempts for run in self._runs.values()) else []
@@ -270,10 +270,10 @@ class Runner:
                     attempt.process.kill()
 
     def _read_progress(self, active: ActiveRun, attempt: Attempt) -> None:
-        points = attempt.tail.read()
-        if not points:
-            return
         try:
+            points = attempt.tail.read()
+            if not points:
+                return
             stamped = [{"attempt": attempt.number, **point} for point in points]
             self._sink.series(active.id, attempt.job.path, stamped)
         except Exception:  # curves are no events: the run goes on without, and they are read again
@@ -296,6 +296,14 @@ class Runner:
         self._stopping = True
         for active in list(self._runs.values()):
             self._release(active)
+
+
+def _calmly(work: Callable[[], object]) -> None:
+    """The thread outlives whatever one call met: it is that of all runs."""
+    try:
+        work()
+    except Exception:
+        _log.exception("The runner met an unexpected error and goes on.")
 
 
 def _refuse(run: RunId, held: Container[RunId]) -> None:
