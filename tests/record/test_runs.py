@@ -217,9 +217,9 @@ def test_an_append_wakes_those_who_wait_for_the_run(record, new_run):
 
 def test_a_refused_run_is_forgotten_unless_something_happened_in_it(record, new_run):
     record.runs.create(new_run("r1"), 1.0)
-    record.runs.discard("r1")
+    assert record.runs.discard("r1")
     assert record.runs.newest(10) == []
     record.runs.create(new_run("r2"), 1.0)
     record.runs.append(record.runs.lease("r2"), [e.RunStarted()], 2.0)
-    record.runs.discard("r2")
+    assert not record.runs.discard("r2")
     assert [row["id"] for row in record.runs.newest(10)] == ["r2"]

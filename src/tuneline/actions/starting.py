@@ -60,8 +60,7 @@ class Starter:
         try:
             self._runner.start(self.submitted(new.id), self._record.runs.lease(new.id))
         except Exception:
-            self._record.runs.discard(new.id)  # nothing of it ran
-            if not known:
+            if self._record.runs.discard(new.id) and not known:  # nothing of it ran
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 

@@ -124,8 +124,8 @@ class Runs:
             if beside is not None:
                 beside(db)
 
-    def discard(self, run: RunId) -> None:
-        """Forget a run of which nothing happened: it was refused before it began. One with events is kept."""
+    def discard(self, run: RunId) -> bool:
+        """Forget a run of which nothing happened: it was refused before it began. False: it has events."""
         with self._store.write() as db:
             mine = (runs.c.id == run, runs.c.last_seq == 0)
             row = db.execute(select(runs.c.experiment, runs.c.storage_state).where(*mine)).first()
@@ -133,6 +133,7 @@ class Runs:
                 run_counts.add(db, row.experiment, row.storage_state, -1)
                 db.execute(delete(tasks).where(tasks.c.run == run))
                 db.execute(delete(runs).where(*mine))
+        return row is not None
 
     def lease(self, run: RunId) -> Lease:
         """The right to write this run's events; every earlier one becomes void. Raises NotFoundError."""
