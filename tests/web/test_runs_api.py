@@ -145,12 +145,16 @@ def test_a_finished_tasks_seconds_outputs_and_report_are_shown(client, runner, i
     run = client.submit(ir, {}, PROJECT)["id"]
     (tmp_path / "verdict").write_text('{"passed": true}')
     ref = ArtifactRef("verdict", "system.Artifact", str(tmp_path / "verdict"), "sha256:1", 16)
-    lease = runner.leases[run]
+    lease, given = runner.leases[run], {"passed": True, "api_token": "s3cret"}
     runner.record.runs.append(lease, [AttemptStarted("gate", 1, 1, 1.0, "/f/1")], 100.0)
     runner.record.runs.append(
-        lease, [TaskSucceeded("gate", 1, Outputs({"passed": True}, {"verdict": (ref,)}))], 102.5
+        lease,
+        [TaskSucceeded("gate", 1, Outputs({"passed": True, "api_token": "s3cret"}, {"verdict": (ref,)}))],
+        102.5,
     )
     shown = client.run(run)
+    assert shown["tasks"][0]["outputs"]["parameters"] == {"passed": True, "api_token": "***"}
+    assert client.events(run)["events"][-1]["outputs"]["parameters"]["api_token"] == "***"
     assert shown["tasks"][0]["seconds"] == 2.5
     assert shown["tasks"][0]["outputs"]["artifacts"]["verdict"][0]["digest"] == "sha256:1"
     assert shown["report"]["verdict"] == {"passed": True}

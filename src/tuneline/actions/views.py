@@ -10,6 +10,7 @@ from typing import Any
 from tuneline.errors import UserError
 from tuneline.plan.endpoints import Live
 from tuneline.plan.events import Stored, to_json
+from tuneline.plan.secrets import split
 from tuneline.record.ledger import Entry
 
 Row = Mapping[Any, Any]
@@ -65,7 +66,7 @@ def run_summary(row: Row) -> dict[str, Any]:
         "parameters": row["parameters"] or {},
         "error": row["error"],
         "seq": row["last_seq"],
-        "outputs": row["outputs"] or _NOTHING,
+        "outputs": _outputs_of(row),
         "warnings": row["warnings"] or [],
     }
 
@@ -134,7 +135,7 @@ def _inputs(row: Row, artifacts: Mapping[str, Row]) -> dict[str, Any]:
 def _outputs_of(row: Row) -> dict[str, Any]:
     made = row["outputs"] or _NOTHING
     listed = {key: refs if isinstance(refs, list) else [refs] for key, refs in made["artifacts"].items()}
-    return {"parameters": made["parameters"], "artifacts": listed}
+    return {"parameters": split(made["parameters"])[0], "artifacts": listed}
 
 
 def report(tasks: Mapping[str, Mapping[str, Any]], local: Local) -> dict[str, Any]:
@@ -154,7 +155,10 @@ def report(tasks: Mapping[str, Mapping[str, Any]], local: Local) -> dict[str, An
 
 def event_view(stored: Stored) -> dict[str, Any]:
     """An event; `at` in Unix seconds."""
-    return {"seq": stored.seq, "at": stored.at, **to_json(stored.event)}
+    body = to_json(stored.event)
+    if "outputs" in body:
+        body["outputs"]["parameters"] = split(body["outputs"]["parameters"])[0]
+    return {"seq": stored.seq, "at": stored.at, **body}
 
 
 def release_view(row: Row) -> dict[str, Any]:

@@ -290,7 +290,9 @@ class ActiveRun:
             return self._broken(name, number, error)
 
     def _unchanged(self, job: Job) -> TaskCached | None:
-        """What is taken over from the run that this one retries."""
+        """What is taken over from the run that this one retries; an importer looks again."""
+        if job.importer is not None:
+            return None
         found = self.earlier.get(job.path)
         same = found is not None and found.definition == self.definitions.get(job.component.name)
         if found is None or not same or found.read != job.read or not _still_there(found.outputs, job.path):

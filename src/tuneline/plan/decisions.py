@@ -128,7 +128,7 @@ def _held_back(state: RunState, node: Node, masker: Masker) -> Event | None:
     try:
         found = given(state.context, state.tasks, node)
         return None if _holds(node, found) else _not_held(node)
-    except ValueError as error:
+    except Exception as error:  # a run must end, whatever is wrong with one task
         return unfit(node, error, masker)
 
 
@@ -139,7 +139,7 @@ def _opened(state: RunState, node: Node, masker: Masker) -> Event:
             return _not_held(node)
         loops = node.kind is Kind.LOOP
         count = len(items(state.context, node, found)) if loops else 0
-    except ValueError as error:
+    except Exception as error:  # a run must end, whatever is wrong with one task
         return unfit(node, error, masker)
     children = children_of(state.context, node, count)
     return GraphStarted(node.path, node.attempts + 1, children, loops, read(found, masker))
@@ -153,7 +153,7 @@ def _not_held(node: Node) -> TaskSkipped:
     return TaskSkipped(node.path, f"its condition does not hold: {node.task.condition}")
 
 
-def unfit(node: Node, error: ValueError, masker: Masker) -> AttemptFailed:
+def unfit(node: Node, error: Exception, masker: Masker) -> AttemptFailed:
     """What becomes of a task that cannot start with what it is given. error: may quote a value."""
     why = masker.value(str(error))
     body = {"code": "invalid_input", "message": f"Task `{node.path}` could not be started: {why}.",

@@ -29,11 +29,10 @@ class Earlier:
 def definitions(ir: Mapping[str, Any]) -> dict[str, Digest]:
     """The digest of what each component of a pipeline is, its executor and platform settings included."""
     spec, platform = documents(ir)
-    executors = spec.get("deploymentSpec", {}).get("executors", {})
-    kubernetes = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
-    configured = kubernetes.get("executors", {})
+    executors = _under(spec, "deploymentSpec", "executors")
+    configured = _under(platform, "platforms", "kubernetes", "deploymentSpec", "executors")
     found = {}
-    for name, component in spec.get("components", {}).items():
+    for name, component in _under(spec, "components").items():
         label = component.get("executorLabel", "")
         body = {key: value for key, value in component.items() if key != "executorLabel"}
         whole = [body, executors.get(label), configured.get(label)]
@@ -55,6 +54,13 @@ def earlier(context: Context, ir: Mapping[str, Any], events: Iterable[Event]) ->
         found[node.path] = Earlier(defined[node.component.name], given, event.outputs, event.cache_key or "")
     done = {path for path, node in state.tasks.items() if node.status in GOOD}
     return {path: one for path, one in found.items() if path in done}
+
+
+def _under(body: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """The mapping under keys; an empty one where something is missing or null."""
+    for key in keys:
+        body = body.get(key) or {}
+    return body
 
 
 def _sorted(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tuneline.actions.kfp.artifacts import Artifacts, artifact_ids, task_id
 from tuneline.errors import UserError
+from tuneline.plan.secrets import split
 from tuneline.web.kfp import wire
 from tuneline.web.kfp.artifacts import artifact
 from tuneline.web.kfp.call import Answer, Call, route
@@ -143,7 +144,7 @@ def _listed(row: Row, way: str, used: Mapping[str, Row]) -> wire.Json:
 
 def _io(row: Row, way: str, used: Mapping[str, Row]) -> wire.Json:
     """Parameters and artifacts, as the coming API has them."""
-    parameters = ((row[way] or {}).get("parameters") or {}).items()
+    parameters = split((row[way] or {}).get("parameters") or {})[0].items()
     return wire.present(
         {
             "parameters": [{"parameter_key": key, "value": value} for key, value in parameters],
