@@ -147,11 +147,8 @@ def test_a_finished_tasks_seconds_outputs_and_report_are_shown(client, runner, i
     ref = ArtifactRef("verdict", "system.Artifact", str(tmp_path / "verdict"), "sha256:1", 16)
     lease, given = runner.leases[run], {"passed": True, "api_token": "s3cret"}
     runner.record.runs.append(lease, [AttemptStarted("gate", 1, 1, 1.0, "/f/1")], 100.0)
-    runner.record.runs.append(
-        lease,
-        [TaskSucceeded("gate", 1, Outputs({"passed": True, "api_token": "s3cret"}, {"verdict": (ref,)}))],
-        102.5,
-    )
+    done = TaskSucceeded("gate", 1, Outputs(given, {"verdict": (ref,)}))
+    runner.record.runs.append(lease, [done], 102.5)
     shown = client.run(run)
     assert shown["tasks"][0]["outputs"]["parameters"] == {"passed": True, "api_token": "***"}
     assert client.events(run)["events"][-1]["outputs"]["parameters"]["api_token"] == "***"
