@@ -29,7 +29,7 @@ def write_plain_reviews(path: Path, rows: int) -> Path:
     return path
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)
 def test_a_real_gemma_is_tuned_proven_released_and_answers(world, tmp_path):
     world.env.pop("OMP_NUM_THREADS")
     folder = tmp_path / "plain-reviews"
@@ -46,7 +46,7 @@ def test_a_real_gemma_is_tuned_proven_released_and_answers(world, tmp_path):
         folder, data=data, base_model="gemma-3-270m", train=train, gate=["accuracy >= 0.75"]
     )
 
-    ended = world.run(project, timeout_s=170)
+    ended = world.run(project, timeout_s=400)
 
     assert ended["release"]["release"] == "plain-reviews@1.0.0"
     assert ended["metrics"]["candidate"]["accuracy"] >= 0.75

@@ -50,7 +50,7 @@ def test_without_an_engine_images_are_refused_before_anything_runs(
         "component `comp-a`: needs the image `alpine:3.20`, and neither podman nor docker answers here",
         "component `comp-b`: needs the image `busybox`, and neither podman nor docker answers here",
     ]
-    assert "TUNELINE_IMAGES=host" in refused.value.hint
+    assert "--images host" in refused.value.hint
     assert log.of("r1") == []
 
 
