@@ -26,9 +26,8 @@ def execution_id(run: str, task: str, attempt: int) -> str:
 def start(db: Connection, run: str, task: str, attempt: int, read: Read, at: float) -> None:
     """An attempt began: its execution, and links to what it reads."""
     mine = execution_id(run, task, attempt)
-    if value(db, executions, {"id": mine}, "id") is None:
-        _execution(db, mine, run, task, attempt, "RUNNING", at)
-        _link_inputs(db, mine, read)
+    _execution(db, mine, run, task, attempt, "RUNNING", at)
+    _link_inputs(db, mine, read)
 
 
 def end(db: Connection, run: str, task: str, attempt: int, state: str, at: float) -> None:
@@ -40,13 +39,14 @@ def end(db: Connection, run: str, task: str, attempt: int, state: str, at: float
 def succeed(
     db: Connection, run: str, task: str, attempt: int, outputs: Outputs, cache_key: str | None, at: float
 ) -> None:
-    """An attempt ended with `outputs`: artifact rows and output links."""
+    """An attempt ended with `outputs`: artifact rows and output links.
+
+    A graph is no execution: what is in it has its own.
+    """
     mine = execution_id(run, task, attempt)
     values = {"state": "SUCCEEDED", "finished_at": at, "cache_key": cache_key, "outputs": asdict(outputs)}
-    if not change(db, executions, {"id": mine}, values):
-        start(db, run, task, attempt, Read(), at)
-        change(db, executions, {"id": mine}, values)
-    _link_outputs(db, mine, run, task, outputs, at)
+    if change(db, executions, {"id": mine}, values):
+        _link_outputs(db, mine, run, task, outputs, at)
 
 
 def reuse(db: Connection, run: str, seq: int, event: TaskCached, at: float) -> None:

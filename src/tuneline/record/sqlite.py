@@ -149,7 +149,8 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         return
     # In WAL mode NORMAL loses no committed transaction when a process dies, only when the power does.
-    connection.exec_driver_sql(
-        f"PRAGMA synchronous = {'FULL' if options.get('tuneline_durable') else 'NORMAL'}"
-    )
+    wanted = "FULL" if options.get("tuneline_durable") else "NORMAL"
+    if connection.info.get("synchronous", "NORMAL") != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+        connection.info["synchronous"] = wanted
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -73,14 +73,20 @@ def _attempt_started(db: Connection, stored: e.Stored, event: e.AttemptStarted) 
         finished_at=None,
         inputs=asdict(event.read),
         notes=list(event.notes),
+        **_since(stored, event.attempt),
     )
-    _began(db, stored, event.task)
+    _began(db, stored, event.task, event.attempt)
     lineage.start(db, stored.run, event.task, event.attempt, event.read, stored.at)
 
 
-def _began(db: Connection, stored: e.Stored, name: str) -> None:
+def _since(stored: e.Stored, attempt: int) -> dict[str, Any]:
+    """Of a first attempt it is known without asking that the task begins now."""
+    return {"started_at": stored.at} if attempt == 1 else {}
+
+
+def _began(db: Connection, stored: e.Stored, name: str, attempt: int) -> None:
     mine = {"run": stored.run, "name": name}
-    if value(db, tasks, mine, "started_at") is None:
+    if attempt > 1 and value(db, tasks, mine, "started_at") is None:
         change(db, tasks, mine, {"started_at": stored.at})
 
 
@@ -94,8 +100,9 @@ def _graph_started(db: Connection, stored: e.Stored, event: e.GraphStarted) -> N
         retry_at=None,
         finished_at=None,
         inputs=asdict(event.read),
+        **_since(stored, event.attempt),
     )
-    _began(db, stored, event.task)
+    _began(db, stored, event.task, event.attempt)
     if event.attempt > 1:  # the first one has nothing to forget, and looking for it is a scan of the run
         db.execute(delete(tasks).where(tasks.c.run == stored.run, _below(event.task)))
     first = stored.seq << 24  # after all that came before, without asking what that was
@@ -140,13 +147,7 @@ def _task_succeeded(db: Connection, stored: e.Stored, event: e.TaskSucceeded) ->
         error=None,
         retry_at=None,
     )
-    _lineage_of_success(db, stored, event)
-
-
-def _lineage_of_success(db: Connection, stored: e.Stored, event: e.TaskSucceeded) -> None:
-    """A graph is no execution: what is in it has its own."""
-    if value(db, tasks, {"run": stored.run, "name": event.task}, "folder") is not None:
-        lineage.succeed(db, stored.run, event.task, event.attempt, event.outputs, event.cache_key, stored.at)
+    lineage.succeed(db, stored.run, event.task, event.attempt, event.outputs, event.cache_key, stored.at)
 
 
 def _task_cached(db: Connection, stored: e.Stored, event: e.TaskCached) -> None:
