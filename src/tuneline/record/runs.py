@@ -66,7 +66,13 @@ class NewRun:
     plugins_input: Mapping[str, Any] | None = None
 
 
-_HELD = select(runs.c.lease_token, runs.c.last_seq).where(runs.c.id == bindparam("run"))
+_NUMBERED = (
+    update(runs)
+    .where(runs.c.id == bindparam("of_run"), runs.c.lease_token == bindparam("of_lease"))
+    .values(last_seq=runs.c.last_seq + bindparam("many"))
+    .returning(runs.c.last_seq)
+)
+"""Gives numbers to events, if the lease still holds."""
 
 
 class Runs:
@@ -161,20 +167,18 @@ class Runs:
     def append(self, lease: Lease, new: Sequence[Event], at: float) -> list[Stored]:
         """See EventSink."""
         with self._store.write() as db:
-            row = db.execute(_HELD, {"run": lease.run}).first()
-            if row is None or row.lease_token != lease.token:
+            mine = {"of_run": lease.run, "of_lease": lease.token, "many": len(new)}
+            last = db.execute(_NUMBERED, mine).scalar()
+            if last is None:
                 raise LeaseLost(lease.run)
-            stored = [
-                Stored(lease.run, row.last_seq + place, at, event) for place, event in enumerate(new, 1)
-            ]
+            first = last - len(new) + 1
+            stored = [Stored(lease.run, seq, at, event) for seq, event in enumerate(new, first)]
             for item in stored:
                 body = to_json(item.event)
                 row_of = {"run": item.run, "seq": item.seq, "at": at, "kind": item.event.kind, "body": body}
                 statements.add(db, events, row_of)
                 views.apply(db, item)
                 history.apply(db, item)
-            last = row.last_seq + len(stored)
-            statements.change(db, runs, {"id": lease.run}, {"last_seq": last})
         self._changes.notify(lease.run)
         if any(isinstance(item.event, RunEnded) for item in stored):
             self._changes.notify(ENDED)
