@@ -65,22 +65,6 @@ def test_of_answers_that_are_not_decided_to_their_end_the_decided_tokens_are_com
     assert found.reasons == ("60 of 64 decided tokens are the same (93.8%); at least 97% must be",)
 
 
-def test_one_of_few_answers_may_differ_where_the_tokens_agree() -> None:
-    """One token of thirty answers of twenty is nothing; where an answer has no more than one, it is much."""
-
-    def row(tokens: int, margin: float, last: int = 7) -> Compared:
-        same = (7,) * tokens
-        best = (*same[:-1], last)
-        return Compared((1,), (1,), same, (-0.1,) * tokens, (-0.1,) * tokens, best, (margin,) * tokens)
-
-    def proven(tokens: int) -> proof.Proof:
-        unsure = [row(tokens, 0.1)] * 34
-        return prove(IDENTITY, [row(tokens, 2.0)] * 29 + [row(tokens, 2.0, last=9)] + unsure)
-
-    assert (proven(20).passed, proven(20).decided, proven(20).answers_equal) == (True, 30, 29)
-    assert proven(1).reasons == ("29 of 30 decided tokens are the same (96.7%); at least 97% must be",)
-
-
 def test_faults_found_before_asking_are_reasons() -> None:
     assert prove(IDENTITY, [SAME] * 64, ["another tokenizer"]).reasons == ("another tokenizer",)
 

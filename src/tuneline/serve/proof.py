@@ -225,8 +225,7 @@ def _reasons(proof: Proof) -> list[str]:
         reasons.append(
             f"{other} of {proof.prompts} prompts have other token ids in the runtime than in training"
         )
-    # of few long answers a single token would be too much; the tokens' own bound sees more of them
-    if proof.agreement < bounds.min_agreement and proof.decided - proof.answers_equal > 1:
+    if proof.decided and proof.agreement < bounds.min_agreement:
         reasons.append(
             f"{proof.answers_equal} of {proof.decided} decided answers are the same ({proof.agreement:.1%}); "
             f"at least {bounds.min_agreement:.0%} must be"
