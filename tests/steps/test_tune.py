@@ -9,6 +9,8 @@ import pytest
 from tests.steps.stepping import fail_step, run_step, start_step
 from tests.tiny import movie_rows, tiny_base, write_split
 
+from tuneline.steps.tune import ends
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 RECIPE = {
@@ -40,11 +42,18 @@ def test_it_learns_and_tells_every_step(tuned):
     points = [event for event in tuned.events() if event["type"] == "progress"]
     assert numbers["steps"] == len(points) == 50
     assert points[-1]["loss"] < points[0]["loss"] / 2
+    assert numbers["final_loss"] < numbers["train_loss"] < numbers["first_loss"]
     assert {"loss", "tokens_per_s", "learning_rate", "total", "unit"} <= set(points[0])
     facts = json.loads((tuned.out("adapter") / "tuneline.json").read_text())
     assert facts["completions"] == {"negative": " negative", "positive": " positive"}
     assert facts["recipe"]["seed"] == 7
     assert list(tuned.out("logs").iterdir())
+
+
+def test_the_loss_at_the_end_is_not_that_of_one_batch_alone():
+    falling_but_for_the_last = [4.0, 3.0, 1.0, 0.5, 0.4, 0.3, 0.2, 1.5]
+    assert ends(falling_but_for_the_last) == (3.5, 0.85)
+    assert ends([2.0]) == (2.0, 2.0)
 
 
 def test_an_adapter_holds_no_path_and_no_time(tuned, world):

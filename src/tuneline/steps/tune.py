@@ -56,9 +56,11 @@ def run(step: Step) -> None:
         "init": _identity(init),
     }
     _write_adapter(step.outputs["adapter"], model, recipe, facts)
+    first, final = ends(progress.losses)
     numbers = {
         "train_loss": sum(progress.losses) / len(progress.losses),
-        "final_loss": progress.losses[-1],
+        "first_loss": first,
+        "final_loss": final,
         "steps": progress.step,
         "rows": len(rows),
         "tokens": progress.tokens,
@@ -68,6 +70,13 @@ def run(step: Step) -> None:
     }
     step.outputs["metrics"].write_text(json.dumps(numbers, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     step.describe("metrics", numbers)
+
+
+def ends(losses: Sequence[float]) -> tuple[float, float]:
+    """Mean loss (nat a token) of the first and of the last quarter of the steps: one batch alone, most of all
+    the last, may be few rows and hard ones."""
+    part = max(1, len(losses) // 4)
+    return sum(losses[:part]) / part, sum(losses[-part:]) / part
 
 
 def _train(
