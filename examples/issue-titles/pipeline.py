@@ -78,11 +78,11 @@ implementation:
 
 
 @dsl.component(base_image="python:3.11")
-def decide(wanted: str, metrics: dsl.Input[dsl.Metrics]) -> str:
-    """Whether a web app is worth having: it was asked for, and training has learned something."""
+def decide(wanted: str, below: float, metrics: dsl.Input[dsl.Metrics]) -> str:
+    """Whether a web app is worth having: it was asked for, and the model's loss at the end is low enough."""
     first, last = metrics.metadata["first_loss"], metrics.metadata["final_loss"]
-    print(f"loss: {first:.3f} in the first quarter of the steps, {last:.3f} in the last")
-    return "true" if wanted.lower() == "true" and last <= first else "false"
+    print(f"loss: {first:.3f} in the first quarter of the steps, {last:.3f} in the last; a page from {below} on")
+    return "true" if wanted.lower() == "true" and last < below else "false"
 
 
 @dsl.component(base_image="python:3.11", embedded_artifact_path=str(HERE / "app"))
@@ -116,6 +116,7 @@ def train(
     batch_size: int,
     max_length: int,
     launch_app: str,
+    app_below: float,
 ) -> Trained:
     """Train on, on a preemptible machine with a GPU where there is one, and say whether to launch the app."""
     tune = step("tune")(
@@ -132,7 +133,7 @@ def train(
     tune.set_retry(5, backoff_duration="2s", backoff_factor=2.0, backoff_max_duration="60s")
     kubernetes.add_node_selector(tune, "cloud.google.com/gke-preemptible", "true")
     kubernetes.add_toleration(tune, key="preemptible", operator="Equal", value="true", effect="NoSchedule")
-    decided = decide(wanted=launch_app, metrics=tune.outputs["metrics"])
+    decided = decide(wanted=launch_app, below=app_below, metrics=tune.outputs["metrics"])
     return Trained(adapter=tune.outputs["adapter"], launch_app=decided.output)
 
 
@@ -218,6 +219,7 @@ def issue_titles(
     rules: list = ["rouge_l >= 0.20"],  # noqa: B006 - the SDK reads defaults here
     runtime: str = "llamacpp",
     launch_app: str = "true",
+    app_below: float = 3.0,
     app: str = "issue-titles-app",
 ):
     """From issues to a live model and a page."""
@@ -245,6 +247,7 @@ def issue_titles(
         batch_size=batch_size,
         max_length=max_length,
         launch_app=launch_app,
+        app_below=app_below,
     )
     released = release(
         model=model,

@@ -65,6 +65,7 @@ def start(world, kfp_python, components, tmp_path):
         "max_new_tokens": 8,
         "learning_rate": 0.01,
         "rules": ["rouge_l >= 0"],
+        "app_below": 20.0,
     }
     env = {"COMPONENTS_URL": url, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
 
