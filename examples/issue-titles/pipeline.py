@@ -81,7 +81,7 @@ implementation:
 def decide(wanted: str, below: float, metrics: dsl.Input[dsl.Metrics]) -> str:
     """Whether a web app is worth having: it was asked for, and the model's loss at the end is low enough."""
     first, last = metrics.metadata["first_loss"], metrics.metadata["final_loss"]
-    print(f"loss: {first:.3f} in the first quarter of the steps, {last:.3f} in the last; a page from {below} on")
+    print(f"loss: {first:.3f} in the first quarter of the steps, {last:.3f} in the last; limit {below}")
     return "true" if wanted.lower() == "true" and last < below else "false"
 
 
