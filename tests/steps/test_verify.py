@@ -69,7 +69,7 @@ def test_long_answers_are_proven_token_by_token(made: Path, tmp_path: Path) -> N
     proof = json.loads(outputs["proof"].read_text())
     assert proof["passed"]
     assert proof["decided_tokens"] > proof["decided"]
-    assert proof["tokens_equal"] >= 0.97 * proof["decided_tokens"]
+    assert proof["tokens_equal"] >= 0.99 * proof["decided_tokens"]
     assert verify.answer_tokens({"task": "generate", "max_new_tokens": 500}) == 64
     assert verify.answer_tokens({"task": "classify", "max_new_tokens": 500}) == 16
 

@@ -99,7 +99,7 @@ def prove(subject: Subject, step: Step | None = None) -> Proof:
 
     Raises: ProofError if there are too few prompts, or the runtime does not start with these files.
     """
-    bounds = proof.Bounds()
+    bounds = proof.LONG if subject.answer_tokens > MAX_ANSWER else proof.Bounds()
     split = read_split(subject.test)
     if split.rows.height < bounds.min_prompts:
         raise ProofError(
