@@ -242,7 +242,7 @@ class Platform:
         return views.release_view(self.record.releases.get(ref))
 
     def provenance(self, ref: str) -> Json:
-        """The run, code, parameters and sources of `model@version`: see `provenance`. Raises NotFoundError."""
+        """Run, code, parameters and sources of `model@version`: see `provenance`. Raises NotFoundError."""
         return provenance(self.record, ref)
 
     # Endpoints

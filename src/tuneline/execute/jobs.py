@@ -60,7 +60,7 @@ class Job:
 
     @property
     def code(self) -> str:
-        """The digest of the code it runs: of our own steps their import closure, of others image and words."""
+        """The digest of the code it runs: of a step of ours its import closure, else image and words."""
         image = self.image.digest(self.container)
         if self.container.image == IMAGE:
             return image

@@ -2,8 +2,8 @@
 
 An entry holds digests, names and verdicts' summaries; no bodies, no secrets. Its hash covers its number,
 time, kind, body and the hash before it, so a changed, deleted or moved entry shows; the head is kept apart,
-so a cut tail shows too. Every release keeps the head of its making and of its approval, so a tail that was cut
-together with the head shows as well. Triggers refuse updates and deletions. Limits: whoever may write the
+so a cut tail shows too. Every release keeps the head of its making and of its approval, so a tail that was
+cut together with the head shows as well. Triggers refuse updates and deletions. Limits: whoever may write the
 file can write a whole new chain and new heads; keep a head (`tuneline ledger verify` prints it) elsewhere and
 give it back with `--head` to find that.
 """
