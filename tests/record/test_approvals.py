@@ -155,7 +155,7 @@ def test_the_approval_holds_if_the_same_content_passes_against_what_is_live_now(
     assert record.endpoints.desired()[0].live_digest == digest_json("c")
     kind, body = entries(record)[-2]
     assert (kind, body["by"], body["why"], body["run"], body["approved_at"]) == (
-        "approved", "bob", "yes", "r3", 40.0,
+        "approved", "bob", "approved: yes", "r3", 40.0,
     )  # fmt: skip
     assert (record.approvals.waiting(), row(record, "reviews@1.0.1")["compared_with"]) == (
         [], digest_json("c"),

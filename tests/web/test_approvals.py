@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from tests.web.test_releases_api import offer
 
+from tuneline.actions.proposing import Offer
 from tuneline.errors import ConflictError, NotFoundError, UserError
 from tuneline.plan.events import RunEnded
 from tuneline.web import create_app
@@ -38,8 +39,6 @@ def ask(platform, offer, ir):
     def make(rows="two", run="", **changes):
         run = run or platform.submit(ir, {}, {"name": rows, "digest": "sha256:p", "commit": "c0ffee"})["id"]
         values = {"verdict": VERDICT, "approval": "required", "run": run, **changes}
-        from tuneline.actions.proposing import Offer  # noqa: PLC0415
-
         return platform.propose(Offer(**offer(rows, **values)))
 
     return make

@@ -6,6 +6,7 @@ from the cache, and what asks for the live release is never cached, so evaluatio
 """
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class Approvals:
         """user: who asks now."""
         self._record, self._starter, self._home = record, starter, home
         self._user, self._clock = user, clock
+        self._lock = threading.Lock()
+        """Held while runs are begun: the loop and whoever approves see the same candidates wait."""
 
     def approve(self, release: str, comment: str = "") -> dict[str, Any]:
         """Say yes: `{"release", "state", "endpoint", "serves", "again", "run", "waits"}`.
@@ -41,7 +44,7 @@ class Approvals:
         """
         said = self._record.approvals.approve(release, comment.strip(), self._user(), self._clock())
         LOG.info("%s was approved by %s", release, self._user())
-        return _told(said) | (self._again(release) if said.again else {})
+        return _told(said) | (self._begun(release) if said.again else {})
 
     def reject(self, release: str, comment: str = "") -> dict[str, Any]:
         """Say no; as `approve`."""
@@ -51,6 +54,10 @@ class Approvals:
 
     def look(self) -> None:
         """Start what is to gate a candidate again, and let approvals lapse that could not be tried."""
+        with self._lock:
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
         for waiting in self._record.approvals.waiting():
             try:
                 self._look_at(waiting)
@@ -71,8 +78,12 @@ class Approvals:
         else:
             self._lapse(waiting, f"run {run}, which was to gate it again, is {(state or 'deleted').lower()}")
 
-    def _again(self, release: str) -> dict[str, Any]:
-        """Start the run for an approval that was just given, if its project has none under way."""
+    def _begun(self, release: str) -> dict[str, Any]:
+        """The run for an approval that was just given, started here if the loop has not."""
+        with self._lock:
+            return self._begin_for(release)
+
+    def _begin_for(self, release: str) -> dict[str, Any]:
         for waiting in self._record.approvals.waiting():
             if waiting.release != release:
                 continue
@@ -89,7 +100,7 @@ class Approvals:
                     f"{release} was compared with another release than is live now, and {why}",
                     hint="Run its project again: it is then compared with what is live, and asks anew.",
                 ) from error
-        return {}  # the loop, or the run, was faster
+        return {}  # its run was as fast as that
 
     def _begin(self, waiting: Waiting) -> RunId:
         """Raises: NotFoundError if its run is gone; ConflictError if its project has one under way."""

@@ -40,6 +40,11 @@ class Approval:
     ledger: str = ""
     """The head of the ledger when it was decided, `SEQ:HASH`."""
 
+    @property
+    def reason(self) -> str:
+        """Why its release goes live, where it was approved."""
+        return f"approved: {self.comment}" if self.comment else f"approved by {self.by}"
+
     def to_json(self) -> dict[str, Any]:
         """As it is kept."""
         return asdict(self)

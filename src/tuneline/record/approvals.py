@@ -69,9 +69,8 @@ class Approvals:
                 said, state = replace(said, again=True, again_run="", note=""), CANDIDATE
             else:
                 ledger.write(db, at, APPROVED, body)
-                why = f"approved: {comment}" if comment else f"approved by {by}"
                 deploy = row["deploy"]
-                endpoints.desire(db, deploy["endpoint"], release, deploy, live.digest, why, by, at)
+                endpoints.desire(db, deploy["endpoint"], release, deploy, live.digest, said.reason, by, at)
                 state = APPROVED
             _set(db, release, state=state, approval=replace(said, ledger=ledger.head_of(db)).to_json())
         self._changes.notify(endpoints.TOPIC)

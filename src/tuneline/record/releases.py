@@ -231,7 +231,7 @@ def _judge(db: Connection, proposal: Proposal, name: str, step: Next, before: Ap
         return ask.REJECTED
     by, why, approval = proposal.by, proposal.why, None
     if step is Next.CARRY:
-        by, why = before.by, before.comment or proposal.why
+        by, why = before.by, before.reason
         approval = replace(before, run=proposal.run, again=False, against=proposal.live_digest)
         evidence |= {"approved_at": before.at, "judged": proposal.why}
     ledger.write(db, at, ask.APPROVED, {"release": name, "by": by, "why": why} | evidence)
