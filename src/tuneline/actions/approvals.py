@@ -108,7 +108,6 @@ class Approvals:
         row, ir = self._of_run(before, waiting)
         run = new_run_id(self._clock())
         secrets = read_secrets(self._home / "runs" / before)
-        kept = ("project", "project_text", "project_path", "project_digest", "project_commit")
         new = NewRun(
             id=run,
             name=f"{row['project']}-{run}",
@@ -118,7 +117,11 @@ class Approvals:
             experiment=row["experiment"],
             pipeline_root=row["pipeline_root"],
             plugins_input=row["plugins_input"],
-            **{name: row[name] or "" for name in kept},
+            project=row["project"],
+            project_text=row["project_text"],
+            project_path=row["project_path"],
+            project_digest=row["project_digest"],
+            project_commit=row["project_commit"],
         )
         self._starter.start(new, self._record.approvals.begins(waiting, run, self._clock()))
         LOG.info("run %s gates %s again: another release is live now", run, waiting.release)

@@ -205,7 +205,10 @@ def say_why(ended: report.View, endpoint: report.View | None, tails: dict[str, s
     elif code == exits.APPROVAL_PENDING:
         _say_pending((ended["report"] or {}).get("release") or {})
     elif code == exits.GATE_REFUSED:
-        say("Nothing was released: the gate refused. What was live stays live.")
+        said = ended["report"].get("release") or {}
+        passed = (ended["report"].get("verdict") or {}).get("passed") and said
+        why = f"{said['release']} is {said['state']}" if passed else "the gate refused"
+        say(f"Nothing was released: {why}. What was live stays live.")
     elif code == exits.FAILURE and endpoint is not None:
         hint = "`tuneline status` shows the endpoint; its log is in the home's folder `endpoints`."
         say(f"error: {endpoint['name']} did not take the release over: {endpoint['message']}\nhint: {hint}")

@@ -5,7 +5,7 @@ another release went live since, the approval is kept, and waits for a run that 
 `control.approvals` starts it, the run's own proposal (`releases.py`) settles it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -200,7 +200,7 @@ def _refusal(row: RowMapping) -> str:
     return f"its gate refused ({'; '.join(refused)})" if refused else "its gate refused"
 
 
-def _verdict(row: RowMapping) -> Mapping[str, Any]:
+def _verdict(row: RowMapping) -> dict[str, Any]:
     verdict = row["verdict"] or {}
     rules = [numbers(rule) for rule in verdict.get("rules", [])]
     return {"verdict": {"passed": verdict.get("passed"), "rules": rules}}
