@@ -97,7 +97,7 @@ class Platform:
             project_text=str(project.get("text", "")),
             project_path=str(project.get("path", "")),
             project_digest=str(project.get("digest", "")),
-            project_commit=str(project.get("commit", "")),
+            project_commit=str(project.get("commit") or "") or None,
         )
         return self.start(new)
 

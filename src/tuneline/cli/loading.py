@@ -84,20 +84,23 @@ def compiled(loaded: "Loaded") -> tuple[dict[str, Any], dict[str, Any], dict[str
 def commit_of(folder: Path) -> str:
     """The commit that a folder's repository stands at, with `+changes` if files of the folder differ from it.
 
-    Empty where there is no repository, or no git.
+    `+unknown` if git could not say that in time. Empty where there is no repository, or no git.
     """
     import subprocess  # noqa: PLC0415 - see the module
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(folder), *words]
+        command = ["git", "--no-optional-locks", "-C", str(folder), *words]
         found = subprocess.run(command, capture_output=True, text=True, timeout=GIT_S, check=True)
         return found.stdout.strip()
 
     try:
         commit = git("rev-parse", "HEAD")
-        return f"{commit}+changes" if git("status", "--porcelain", "--", ".") else commit
     except (OSError, subprocess.SubprocessError):
         return ""
+    try:
+        return f"{commit}+changes" if git("status", "--porcelain", "--", ".") else commit
+    except (OSError, subprocess.SubprocessError):  # too large to look through
+        return f"{commit}+unknown"
 
 
 def parsed_overrides(params: tuple[str, ...]) -> dict[str, str]:

@@ -84,6 +84,7 @@ def m009_approvals(db: Connection) -> None:
         "ALTER TABLE releases ADD COLUMN approval TEXT",
         "ALTER TABLE releases ADD COLUMN ledger_head TEXT",
         "ALTER TABLE runs ADD COLUMN project_commit TEXT",
+        "ALTER TABLE recurring_runs ADD COLUMN project_commit TEXT",
         "ALTER TABLE executions ADD COLUMN code TEXT",
     ):
         db.execute(text(statement))

@@ -47,8 +47,8 @@ class NewRun:
     project_text: str = ""
     project_path: str = ""
     project_digest: str = ""
-    project_commit: str | None = ""
-    """Of the project's repository, with `+changes` where files differ from it; empty without one."""
+    project_commit: str | None = None
+    """Of the project's repository, with `+changes` where files differ from it; None without one."""
     tasks: tuple[Child, ...] = ()
     """Those of the pipeline itself; those in them come when they are opened."""
     warnings: tuple[str, ...] = ()

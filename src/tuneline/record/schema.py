@@ -230,6 +230,7 @@ recurring_runs = Table(
     _text("project_digest"), _time("created_at", null=False), _time("updated_at", null=False),
     _count("origin"), _count("mark"),  # the first mark; up to where every tick was dealt with
     _count("made"), Column("last_tick", BigInteger, nullable=True), _json("error"),
+    _text("project_commit", null=True),
     Index("recurring_runs_by_creation", "created_at", "id"),
     Index("recurring_runs_by_experiment", "experiment", "created_at", "id"),
     Index("recurring_runs_by_project", "project"),
