@@ -166,7 +166,24 @@ def test_the_gate_s_no_ends_an_approval(record, moved, candidate):
     done = candidate("b", live_digest=digest_json("c"), verdict=REFUSED, approved=False)
     assert (done.state, record.approvals.waiting()) == ("rejected", [])
     assert record.endpoints.get("reviews")["desired"] == "reviews@1.0.2"
-    assert row(record, "reviews@1.0.1")["verdict"] == REFUSED
+    kept = row(record, "reviews@1.0.1")
+    assert (kept["verdict"], kept["approval"]["by"]) == (REFUSED, "bob")
+    assert kept["approval"]["note"] == "the gate refused when it was gated again"
+    with pytest.raises(ConflictError, match="its gate refused"):
+        record.approvals.approve("reviews@1.0.1", "please", "bob", 50.0)
+
+
+def test_going_back_to_an_earlier_release_asks_anew_with_the_new_comparison(record, proposal, live):
+    record.releases.propose(proposal("c", live_digest=live), 31.0)
+    switch(record, "reviews@1.0.1", live, 32.0)
+    done = record.releases.propose(
+        proposal("a", live_digest=digest_json("c"), required=True, verdict=VERDICT), 33.0
+    )
+    assert (done.release, done.state) == ("reviews@1.0.0", "candidate")
+    assert record.endpoints.get("reviews")["desired"] == "reviews@1.0.1"
+    said = record.approvals.approve("reviews@1.0.0", "back", "bob", 40.0)
+    assert (said.state, said.again) == ("approved", False)
+    assert row(record, "reviews@1.0.0")["verdict"] == VERDICT
 
 
 def begin(record, new_run, run):

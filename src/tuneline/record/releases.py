@@ -202,8 +202,7 @@ def _again(db: Connection, proposal: Proposal, existing: RowMapping, at: float) 
         told = state == ask.CANDIDATE or before.decision == state == ask.REJECTED
         return Proposed(name, state, False, f"{reason}, which {said[state]}" if told else reason)
     _refuse_moved(db, proposal)
-    if state != ask.APPROVED:
-        _set(db, name, **_evidence(proposal))
+    _set(db, name, **_evidence(proposal))
     if step is Next.CARRY:
         reason += f", which {before.by} approved, and it passes against what is live now"
     elif state == ask.CANDIDATE:
@@ -224,7 +223,9 @@ def _judge(db: Connection, proposal: Proposal, name: str, step: Next, before: Ap
         ledger.write(db, at, ask.CANDIDATE, body | evidence)
         return ask.CANDIDATE
     if step is Next.REJECT:
-        _set(db, name, state=ask.REJECTED, approval=None)
+        note = "the gate refused when it was gated again"
+        kept = replace(before, again=False, note=note).to_json() if before.decision else None
+        _set(db, name, state=ask.REJECTED, approval=kept)
         ledger.write(
             db, at, ask.REJECTED, {"release": name, "by": proposal.by, "why": proposal.why} | evidence
         )
