@@ -188,7 +188,7 @@ def test_going_back_to_an_earlier_release_asks_anew_with_the_new_comparison(reco
 
 def begin(record, new_run, run):
     (waiting,) = record.approvals.waiting()
-    record.runs.create(new_run(run), 50.0, record.approvals.begins(waiting, run, 50.0))
+    record.runs.create(new_run(run), 50.0, record.approvals.begins(waiting, run))
     return waiting
 
 
@@ -206,9 +206,7 @@ def test_other_content_of_the_run_that_gates_again_is_asked_about_anew(record, m
 def test_a_candidate_is_gated_again_by_one_run(record, moved, new_run):
     stale = begin(record, new_run, "again")
     with pytest.raises(ConflictError, match="waits for no run any more"):
-        record.runs.create(
-            new_run("twice", project="other"), 51.0, record.approvals.begins(stale, "twice", 51.0)
-        )
+        record.runs.create(new_run("twice", project="other"), 51.0, record.approvals.begins(stale, "twice"))
     with pytest.raises(NotFoundError):
         record.runs.get("twice")
     (waiting,) = record.approvals.waiting()

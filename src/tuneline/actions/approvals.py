@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tuneline.actions.pipelines import new_run_id
+from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, NotFoundError, ResourceError, TunelineError
 from tuneline.execute.submitted import read_secrets
@@ -110,7 +110,7 @@ class Approvals:
         secrets = read_secrets(self._home / "runs" / before)
         new = NewRun(
             id=run,
-            name=f"{row['project']}-{run}",
+            name=f"{row['project'] or project_name(ir, {})}-{run}",
             ir=ir,
             parameters={**(row["parameters"] or {}), **secrets},
             description=f"gates {waiting.release} again, which {waiting.approval.by} approved",
@@ -123,7 +123,7 @@ class Approvals:
             project_digest=row["project_digest"],
             project_commit=row["project_commit"],
         )
-        self._starter.start(new, self._record.approvals.begins(waiting, run, self._clock()))
+        self._starter.start(new, self._record.approvals.begins(waiting, run))
         LOG.info("run %s gates %s again: another release is live now", run, waiting.release)
         return run
 

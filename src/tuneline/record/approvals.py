@@ -94,7 +94,8 @@ class Approvals:
     def waiting(self) -> list[Waiting]:
         """Approved candidates that are to be gated again, the earliest approval first."""
         with self._store.read() as db:
-            wanted = select(releases).where(releases.c.state == CANDIDATE)
+            names = ("model", "version", "deploy", "approval")  # reports are large, and this is asked often
+            wanted = select(*(releases.c[name] for name in names)).where(releases.c.state == CANDIDATE)
             rows = [(row, Approval.from_json(row["approval"])) for row in db.execute(wanted).mappings()]
             found = [
                 Waiting(
@@ -111,7 +112,7 @@ class Approvals:
             ]
         return sorted(found, key=lambda each: (each.approval.at or 0.0, each.release))
 
-    def begins(self, waiting: Waiting, run: str, at: float) -> Beside:
+    def begins(self, waiting: Waiting, run: str) -> Beside:
         """Note, in the transaction that stores it, that `run` gates a candidate again.
 
         It raises ConflictError, and nothing is stored, if another run was noted since, or none is wanted.
