@@ -1,6 +1,9 @@
 """`init`, `check`, `config-schema`: what needs no server and starts none."""
 
 import json
+import subprocess
+
+from tuneline.cli.loading import commit_of
 
 PROJECT = """\
 name: demo
@@ -100,3 +103,28 @@ def test_the_schema_is_json_on_stdout(tuneline):
     found = json.loads(tuneline("config-schema").out)
     assert found["additionalProperties"] is False
     assert "base_model" in found["properties"]
+
+
+def test_a_run_knows_the_commit_of_its_project_and_whether_files_differ_from_it(tmp_path, monkeypatch):
+    def git(*words):
+        who = ("-c", "user.name=ann", "-c", "user.email=ann@example.org", "-c", "commit.gpgsign=false")
+        command = ["git", *who, "-C", str(tmp_path), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    project = tmp_path / "demo"
+    project.mkdir()
+    (project / "tuneline.yaml").write_text(PROJECT)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit_of(project) == ""
+    git("init", "-q")
+    assert commit_of(project) == "", "nothing was committed"
+    git("add", ".")
+    git("commit", "-qm", "first")
+    commit = git("rev-parse", "HEAD")
+    assert commit_of(project) == commit
+    (tmp_path / "elsewhere").write_text("x")
+    assert commit_of(project) == commit
+    (project / "train.py").write_text("x")
+    assert commit_of(project) == f"{commit}+changes"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit_of(project) == ""

@@ -109,6 +109,9 @@ BACK = release(reason="identical to reviews@1.1.0; endpoint reviews had reviews@
         (run("SUCCEEDED", release=release("rejected")), None, 3),
         (run("SUCCEEDED", verdict={"passed": False}, release=SAME), endpoint(), 3),
         (run("SUCCEEDED", release=release("candidate", "no server")), None, 4),
+        (run("SUCCEEDED", verdict=VERDICT, release=release("candidate")), None, 4),
+        (run("SUCCEEDED", verdict=VERDICT, release=release("withdrawn")), None, 3),
+        (run("SUCCEEDED", verdict=VERDICT, release=release("rejected")), None, 3),
         (run("SUCCEEDED", release=SAME), endpoint(), 6),
         (run("SUCCEEDED", release=SAME), endpoint(live=None, phase="failed"), 1),
         (run("SUCCEEDED", release=SAME), endpoint(desired="reviews@1.2.0", live="reviews@1.2.0"), 6),
@@ -118,7 +121,8 @@ BACK = release(reason="identical to reviews@1.1.0; endpoint reviews had reviews@
     ids=[
         "released", "failed", "canceled", "old one serves", "not yet", "replaced since",
         "rejected", "refused again",
-        "no server", "identical", "identical but down", "identical and another wanted",
+        "no server", "waits", "withdrawn since", "rejected since",
+        "identical", "identical but down", "identical and another wanted",
         "brought back", "no release",
     ],
 )  # fmt: skip

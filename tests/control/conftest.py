@@ -30,6 +30,7 @@ class Store:
         self.seen = {}
         self.lives = {}
         self.history = []
+        self.since = {}
         self.wakes = []
 
     def want(self, release, *, endpoint="e", live_digest=None, **more):
@@ -73,6 +74,7 @@ class Store:
                 raise ConflictError("Another release is live.")
             self.lives[endpoint] = Live(release, digest(release))
             self.history.append((release, why, by))
+            self.since[endpoint] = at
 
     def retire(self, endpoint, why, by, at):
         if self.lives.pop(endpoint, None):

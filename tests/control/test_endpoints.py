@@ -166,6 +166,21 @@ def test_the_next_server_adopts_what_runs_and_starts_nothing_twice(world):
     assert len(after) == len(before) + 1
 
 
+def test_what_took_over_while_no_server_ran_is_recorded_from_when_it_did(world):
+    """The server was killed between telling the router and writing that down, and came back later."""
+    world.up()
+    world.store.want("m@1.0.0")
+    world.until_live("m@1.0.0")
+    world.server_dies()
+    world.store.lives.clear()
+    file = world.folder / "e" / "traffic.json"
+    an_hour_ago = file.stat().st_mtime - 3600.0
+    os.utime(file, (an_hour_ago, an_hour_ago))
+    world.up()
+    world.until_live("m@1.0.0")
+    assert world.store.since["e"] == an_hour_ago
+
+
 def test_a_runtime_that_the_record_does_not_know_is_ended_by_the_next_server(world):
     """The server was killed between starting it and writing that down."""
     world.up()

@@ -1,9 +1,12 @@
 """Which release was live when, through switches, clocks set back, and several endpoints."""
 
+import json
+
 import pytest
 
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.plan.endpoints import Live
+from tuneline.record.record import Record
 from tuneline.types import digest_json
 
 
@@ -106,3 +109,54 @@ def test_what_was_seen_is_kept_and_replaced(switched):
     switched.endpoints.observe("reviews", {"phase": "live", "port": 8100}, 2.0)
     assert switched.endpoints.observed("reviews") == {"phase": "live", "port": 8100}
     assert switched.endpoints.get("reviews")["observed"] == {"phase": "live", "port": 8100}
+
+
+STEPS = (100.0, 40.0, 41.0, 1e6, 500.0, 500.0, 0.0, 2e6)
+"""A clock that is set back, set far ahead, corrected, and stands still."""
+
+
+def test_a_history_never_overlaps_and_never_goes_back_whatever_the_clock_does(record, proposal):
+    for n in range(len(STEPS)):
+        live = record.endpoints.live("reviews") if n else None
+        record.releases.propose(proposal(f"c{n}", live_digest=live.digest if live else ""), 1.0)
+        record.endpoints.went_live(
+            "reviews", f"reviews@1.0.{n}", live.digest if live else "", "ready", "control", STEPS[n]
+        )
+        rows = record.endpoints.history("reviews")
+        ends = [row["to_at"] for row in rows]
+        assert ends[-1] is None
+        assert all(row["from_at"] <= end for row, end in zip(rows, ends[:-1], strict=False))
+        assert ends[:-1] == [row["from_at"] for row in rows[1:]], "each begins where the one before ends"
+        for at in {time for row in rows for time in (row["from_at"], row["to_at"]) if time is not None}:
+            assert len(live_at(record, at)) == 1
+        assert live_at(record, 1e9) == [f"1.0.{n}"]
+    assert live_at(record, 99.0) == []
+    assert live_at(record, 100.0) == ["1.0.2"]
+    assert live_at(record, 999_999.0) == ["1.0.2"]
+    assert record.ledger.verify() == []
+
+
+def test_the_ledger_keeps_the_time_that_the_clock_told(switched, proposal):
+    switched.releases.propose(proposal("c", live_digest=digest_json("b")), 210.0)
+    switched.endpoints.went_live("reviews", "reviews@1.0.2", digest_json("b"), "ready", "control", 50.0)
+    retired, live = switched.ledger.entries()[-2:]
+    assert (retired.at, live.at) == (50.0, 50.0)
+    assert (json.loads(retired.body)["to"], json.loads(live.body)["from"]) == (200.0, 200.0)
+
+
+def test_what_goes_live_again_after_nothing_was_begins_no_earlier_than_that_ended(switched, proposal):
+    switched.endpoints.retire("reviews", "down", "ann", 300.0)
+    switched.endpoints.went_live("reviews", "reviews@1.0.1", "", "up", "control", 250.0)
+    assert [(row["from_at"], row["to_at"]) for row in switched.endpoints.history("reviews")] == [
+        (100.0, 200.0), (200.0, 300.0), (300.0, None),
+    ]  # fmt: skip
+    assert live_at(switched, 299.9) == live_at(switched, 300.0) == ["1.0.1"]
+
+
+def test_a_record_that_is_opened_again_goes_on_with_its_history(switched, database_url):
+    other = Record(database_url, clock=lambda: 0.0)
+    other.endpoints.went_live("reviews", "reviews@1.0.0", digest_json("b"), "back", "control", 150.0)
+    assert [(row["from_at"], row["to_at"]) for row in other.endpoints.history("reviews")] == [
+        (100.0, 200.0), (200.0, 200.0), (200.0, None),
+    ]  # fmt: skip
+    other.close()

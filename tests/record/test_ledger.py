@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from tuneline.errors import InternalError
+from tuneline.errors import InternalError, UserError
 from tuneline.record import ledger
 from tuneline.record.ledger import START, Entry, faults
 
@@ -111,3 +111,73 @@ def test_every_single_deletion_and_swap_is_found(written):
             swapped[m] = Entry(**{**vars(entries[n]), "seq": entries[m].seq})
             kinds = {(fault.seq, fault.kind) for fault in faults(swapped, head)}
             assert {(entries[n].seq, "reordered"), (entries[m].seq, "reordered")} <= kinds
+
+
+@pytest.fixture
+def released(record, proposal):
+    """Two releases; the ledger has six entries, and their rows the heads 3 and 6."""
+    record.releases.propose(proposal("a"), 10.0)
+    record.releases.propose(proposal("b"), 20.0)
+    return record
+
+
+def cut(record, last):
+    """Cut the tail after entry `last`, and the head with it: what is left is a chain that is whole."""
+    kept = record.ledger.entries()[last - 1]
+    head = f"UPDATE ledger_head SET seq = {last}, hash = '{kept.hash}'"
+    break_it(record, f"DELETE FROM ledger WHERE seq > {last}", head)
+
+
+@pytest.mark.parametrize(
+    "last, missing", [(5, "Entry 6 is"), (3, "Entries 4 to 6 are"), (1, "Entries 2 to 6")]
+)
+def test_a_tail_that_was_cut_together_with_the_head_is_found_by_the_releases(released, last, missing):
+    cut(released, last)
+    (fault,) = released.ledger.verify()
+    assert (fault.seq, fault.kind) == (last + 1, "deleted")
+    assert fault.message.startswith(missing)
+    assert "The ledger reached 6 when reviews@1.0.1 was made." in fault.message
+
+
+def test_a_tail_that_was_cut_and_written_anew_is_found_by_the_releases(released):
+    cut(released, 4)
+    for n in range(4):
+        with released.ledger._store.write() as db:
+            ledger.write(db, 30.0 + n, "live", {"release": "reviews@1.0.0"})
+    (fault,) = released.ledger.verify()
+    assert (fault.seq, fault.kind) == (6, "replaced")
+    assert "the head when reviews@1.0.1 was made" in fault.message
+
+
+def test_a_head_that_was_kept_elsewhere_finds_what_the_record_itself_cannot(released):
+    seq, digest = released.ledger.head()
+    with released.ledger._store.write() as db:
+        ledger.write(db, 30.0, "live", {"release": "reviews@1.0.1"})
+    later = "{}:{}".format(*released.ledger.head())
+    assert released.ledger.verify(later) == released.ledger.verify(f"{seq}:{digest}") == []
+    cut(released, 6)
+    assert released.ledger.verify() == [], "no release was made since"
+    (fault,) = released.ledger.verify(later)
+    assert (fault.seq, fault.kind) == (7, "deleted")
+    (wrong,) = released.ledger.verify(f"6:sha256:{'0' * 64}")
+    assert (wrong.seq, wrong.kind) == (6, "replaced")
+
+
+@pytest.mark.parametrize("text", ["6", "x:sha256:" + "0" * 64, "6:abc", "6:sha256:" + "g" * 64, ":"])
+def test_what_is_no_head_is_refused(released, text):
+    with pytest.raises(UserError, match="is no head of a ledger"):
+        released.ledger.verify(text)
+
+
+def test_a_head_that_somebody_changed_in_a_release_is_a_fault(released):
+    break_it(released, "UPDATE releases SET ledger_head = 'nonsense' WHERE version = '1.0.1'")
+    assert found(released) == [(1, "replaced")]
+
+
+def test_every_cut_and_every_kind_of_damage_to_a_chain_with_kept_heads_is_found(released):
+    entries, (seq, digest) = released.ledger.entries(), released.ledger.head()
+    kept = [ledger.Kept(entry.seq, entry.hash, "somebody looked") for entry in entries]
+    assert faults(entries, (seq, digest), kept) == []
+    for last in range(len(entries)):
+        head = (entries[last - 1].seq, entries[last - 1].hash) if last else (0, START)
+        assert [fault.kind for fault in faults(entries[:last], head, kept)] == ["deleted"]

@@ -91,7 +91,7 @@ deploy: {keep: soon}
 @pytest.mark.parametrize(
     "line",
     [
-        "notify: {slack: x}", "on: {push: main}", "release: {approval: 1}", "deploy: {rollout: canary}",
+        "notify: {slack: x}", "on: {push: main}", "deploy: {rollout: canary}",
     ],
 )  # fmt: skip
 def test_keys_of_later_parts_are_refused_as_not_built(line):

@@ -1,6 +1,7 @@
 """From a proposal to a live release and its history, over the wire, with a package on the disk."""
 
 import json
+import time
 
 import pytest
 
@@ -126,6 +127,31 @@ def test_what_is_live_and_was_live_is_told_with_times(client, platform, offer):
     ):
         assert [item["release"] for item in client.history("reviews", at)] == [release]
     assert client.history("reviews", "2027-01-15T07:59Z") == []
+
+
+def test_a_time_in_the_hour_that_daylight_saving_repeats_is_told_by_its_offset_whatever_this_machine_s_zone(
+    client, platform, offer, monkeypatch
+):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    first, second = 1_792_888_200.0, 1_792_890_600.0  # 2026-10-25, 02:30 and, after 03:00 became 02:00, 02:10
+    client.propose(offer("one"))
+    platform.record.endpoints.went_live("reviews", "reviews@1.0.0", "", "ready", "control", first)
+    digest = client.live("reviews")["digest"]
+    client.propose(offer("two", live_digest=digest))
+    platform.record.endpoints.went_live("reviews", "reviews@1.0.1", digest, "ready", "control", second)
+    for at, releases in (
+        ("2026-10-25T02:29:59+02:00", []),
+        ("2026-10-25T02:30+02:00", ["reviews@1.0.0"]),
+        ("2026-10-25T02:09:59+01:00", ["reviews@1.0.0"]),
+        ("2026-10-25T02:10+01:00", ["reviews@1.0.1"]),
+        ("2026-10-25T02:30+01:00", ["reviews@1.0.1"]),
+        ("2026-10-25T01:00", ["reviews@1.0.0"]),
+        ("2026-10-25T01:10Z", ["reviews@1.0.1"]),
+    ):
+        assert [item["release"] for item in client.history("reviews", at)] == releases, at
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_a_wrong_time_name_or_release_is_a_clear_error(client, offer):

@@ -121,6 +121,7 @@ def _execution(row: Row) -> dict[str, Any]:
         "state": row["state"],
         "started_at": moment(row["started_at"]),
         "finished_at": moment(row["finished_at"]),
+        "code": row["code"],
     }
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuneline.actions import views
+from tuneline.actions.approvals import Approvals
 from tuneline.actions.apps import Apps
 from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.boards import Opener, RunBoards
@@ -23,6 +24,7 @@ from tuneline.actions.logs import read_log
 from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
+from tuneline.actions.provenance import provenance
 from tuneline.actions.recurring import RecurringRuns
 from tuneline.actions.schedules import Schedules
 from tuneline.actions.starting import Starter
@@ -66,6 +68,7 @@ class Platform:
         """Experiments, uploaded pipelines, and runs as Kubeflow Pipelines has them."""
         self.artifacts = Artifacts(record, Stores(Settings(server.home).copies))
         self.recurring = RecurringRuns(record, self._starter, self.kfp.runs, server.home, clock)
+        self.approvals = Approvals(record, self._starter, server.home, lambda: self.user, clock)
         self.schedules = Schedules(record, self.recurring, clock)
         self.kfp.experiments.on_archive.append(self.recurring.stop_of)
 
@@ -94,6 +97,7 @@ class Platform:
             project_text=str(project.get("text", "")),
             project_path=str(project.get("path", "")),
             project_digest=str(project.get("digest", "")),
+            project_commit=str(project.get("commit") or "") or None,
         )
         return self.start(new)
 
@@ -237,6 +241,10 @@ class Platform:
         """The release `model@version`. Raises NotFoundError."""
         return views.release_view(self.record.releases.get(ref))
 
+    def provenance(self, ref: str) -> Json:
+        """Run, code, parameters and sources of `model@version`: see `provenance`. Raises NotFoundError."""
+        return provenance(self.record, ref)
+
     # Endpoints
 
     def endpoints(self) -> list[Json]:
@@ -271,10 +279,14 @@ class Platform:
         """Entries after number `after`, in order."""
         return [views.entry_view(entry) for entry in self.record.ledger.entries(after, limit)]
 
-    def verify_ledger(self) -> Json:
+    def verify_ledger(self, kept: str = "") -> Json:
         """`{"ok", "entries", "head", "faults"}`; `faults` says which entries were changed, deleted or
-        moved."""
-        faults = self.record.ledger.verify()
+        moved.
+
+        kept: a head, `SEQ:HASH`, that the ledger must hold, beside those that releases keep. Raises:
+        UserError if it is none.
+        """
+        faults = self.record.ledger.verify(kept)
         seq, digest = self.record.ledger.head()
         said = [vars(fault) for fault in faults]
         return {"ok": not faults, "entries": seq, "head": digest, "faults": said}

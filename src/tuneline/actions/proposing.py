@@ -13,6 +13,7 @@ from typing import Any
 
 from tuneline.errors import ModelError, ProofError
 from tuneline.execute.files import digest_path
+from tuneline.plan.approval import AUTO, REQUIRED
 from tuneline.record.releases import Proposal
 from tuneline.types import Digest
 
@@ -34,6 +35,8 @@ class Offer:
     passed: bool = False
     run: str = ""
     project_digest: str = ""
+    approval: str = AUTO
+    """`auto`, or `required`: somebody must approve it before it goes on."""
 
 
 def checked(offer: Offer, data: Mapping[str, Any], by: str) -> Proposal:
@@ -64,6 +67,7 @@ def checked(offer: Offer, data: Mapping[str, Any], by: str) -> Proposal:
         project_digest=offer.project_digest,
         by=by,
         data=data,
+        required=offer.approval == REQUIRED,
     )
 
 

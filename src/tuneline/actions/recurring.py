@@ -190,6 +190,7 @@ class RecurringRuns:
             project_text=row["project_text"],
             project_path=row["project_path"],
             project_digest=row["project_digest"],
+            project_commit=row["project_commit"],
             scheduled_at=float(scheduled),
             recurring_run=row["id"],
         )

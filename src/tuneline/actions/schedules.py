@@ -66,6 +66,7 @@ class Schedules:
             project_text=str(project.get("text", "")),
             project_path=str(project.get("path", "")),
             project_digest=str(project.get("digest", "")),
+            project_commit=str(project.get("commit") or "") or None,
         )
         kept = self._recurring.kept(new)
         if before is None:

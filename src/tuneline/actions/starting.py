@@ -83,7 +83,7 @@ class Starter:
             raise ConflictError(f"Run {row['id']} has not ended.", hint="Wait for it, or cancel it first.")
         run = new_run_id(self._clock())
         kept = (
-            *("project", "project_text", "project_path", "project_digest"),
+            *("project", "project_text", "project_path", "project_digest", "project_commit"),
             *("experiment", "recurring_run", "plugins_input"),
         )
         secrets = read_secrets(self._home / "runs" / row["id"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import UserError
+from tuneline.plan.approval import Approval
 from tuneline.plan.endpoints import Live
 from tuneline.plan.events import Stored, to_json
 from tuneline.plan.secrets import split
@@ -171,6 +172,27 @@ def release_view(row: Row) -> dict[str, Any]:
         "package": {"uri": row["package_uri"], "digest": row["package_digest"]},
         "base": {"uri": row["base_uri"], "digest": row["base_digest"]},
         "created_at": moment(row["created_at"]),
+        "compared_with": row["compared_with"],
+        "approval": _approval(row),
+        "ledger_head": row["ledger_head"],
+    }
+
+
+def _approval(row: Row) -> dict[str, Any] | None:
+    """What people said of a release; null if nobody was asked."""
+    if row["approval"] is None:
+        return None
+    found = Approval.from_json(row["approval"])
+    return {
+        "decision": found.decision or None,
+        "by": found.by or None,
+        "at": moment(found.at),
+        "comment": found.comment,
+        "run": found.run,
+        "gated_again_by": found.again_run or None,
+        "waits_for_gate": found.again,
+        "note": found.note,
+        "ledger_head": found.ledger or None,
     }
 
 

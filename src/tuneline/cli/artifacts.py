@@ -1,5 +1,6 @@
 """Commands about what tasks put out, what it came from and what came of it: `artifacts`, `lineage`."""
 
+import json
 import tarfile
 import tempfile
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
 from tuneline.errors import ConflictError, DataError, ResourceError
 from tuneline.execute.digests import digest_path
+
+LONGEST = 200
+"""Longest value of a parameter that is shown whole, in characters."""
 
 
 @click.group()
@@ -96,13 +100,19 @@ def download(artifact: str, output: Path) -> None:
 @click.option("--depth", default=10, type=click.IntRange(0, 100), help="How many tasks far.")
 @json_option
 def lineage(name: str, up: bool, down: bool, depth: int, as_json: bool) -> None:
-    """What an artifact (id or digest) or a release (MODEL@VERSION) came from, and what came of it."""
+    """What an artifact (id or digest) or a release (MODEL@VERSION) came from, and what came of it.
+
+    Of a release also its run, sources, code, commit and parameters.
+    """
     direction = "up" if up and not down else "down" if down and not up else "both"
     with server() as client:
         found = client.lineage(name, direction, depth)
+        made = client.provenance(name) if "@" in name and "/" not in name and direction != "down" else None
     if as_json:
-        print_json(found)
+        print_json(found | ({"provenance": made} if made else {}))
         return
+    for line in _provenance(made) if made else ():
+        click.echo(line)
     for way, said in (("up", "came from"), ("down", "became")):
         if direction in (way, "both"):
             click.echo(f"{name} {said}:")
@@ -111,6 +121,30 @@ def lineage(name: str, up: bool, down: bool, depth: int, as_json: bool) -> None:
                 click.echo(line)
     if found["truncated"]:
         say("There is more: ask with a greater --depth, or from another artifact.")
+
+
+def _provenance(made: Mapping[str, Any]) -> list[str]:
+    """What a release is made of: run, sources, parameters and code."""
+    run = made["run"]
+    lines = [f"{made['release']} was made:"]
+    if run is None:
+        lines.append("  by a run that is not on record here")
+    else:
+        commit = f", commit {run['commit']}" if run["commit"] else ""
+        lines.append(f"  by run {run['id']} of {run['project']} at {short_time(run['created_at'])}")
+        lines.append(f"  from project file {run['project_digest'] or '-'}{commit}")
+    for each in made["source"]:
+        lines.append(f"  from {each['source']}, {each['size_bytes']} bytes, {each['digest']}")
+    if made["base"]:
+        lines.append(f"  on base {made['base']['digest']}")
+    width = max((len(each["task"]) for each in made["code"]), default=0)
+    for each in made["code"]:
+        other = "" if run and each["run"] == run["id"] else f"  in run {each['run']}"
+        lines.append(f"  by code {each['task']:{width}}  {each['digest'] or 'not noted'}{other}")
+    for name, value in (made["parameters"] or {}).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        lines.append(f"  with {name} = {text if len(text) <= LONGEST else text[:LONGEST] + ' ...'}")
+    return lines
 
 
 def _unpacked(archive: Path, folder: Path) -> Path:

@@ -146,6 +146,19 @@ def wait_until_live(link: Link, run: Json, shown: Screen) -> Json | None:
         time.sleep(0.05)
 
 
+def settled(link: Link, run: Json) -> Json:
+    """The run with the state that its release has by now, if it ended while that waited for approval."""
+    report = run.get("report") or {}
+    release = report.get("release") or {}
+    if release.get("state") != "candidate" or not release.get("release"):
+        return run
+    try:
+        found = link(lambda client: client.release(release["release"]))
+    except NotFoundError:
+        return run
+    return {**run, "report": {**report, "release": {**release, "state": found["state"]}}}
+
+
 def approved_release(run: Json) -> str | None:
     """The release that a run ended with, if it was approved."""
     release = (run.get("report") or {}).get("release") or {}

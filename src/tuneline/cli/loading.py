@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tuneline.client import Client
     from tuneline.spec.project import Loaded
 
+GIT_S = 5.0
+"""How long git may take to say where a repository stands."""
+
 overrides_option = click.option(
     "-p",
     "--param",
@@ -73,8 +76,31 @@ def compiled(loaded: "Loaded") -> tuple[dict[str, Any], dict[str, Any], dict[str
         "text": loaded.text,
         "path": str(loaded.folder / loaded.file),
         "digest": digest_bytes(loaded.text.encode()),
+        "commit": commit_of(loaded.folder),
     }
     return spec, changed, about
+
+
+def commit_of(folder: Path) -> str:
+    """The commit that a folder's repository stands at, with `+changes` if files of the folder differ from it.
+
+    `+unknown` if git could not say that in time. Empty where there is no repository, or no git.
+    """
+    import subprocess  # noqa: PLC0415 - see the module
+
+    def git(*words: str) -> str:
+        command = ["git", "--no-optional-locks", "-C", str(folder), *words]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=GIT_S, check=True)
+        return found.stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    try:
+        return f"{commit}+changes" if git("status", "--porcelain", "--", ".") else commit
+    except (OSError, subprocess.SubprocessError):  # too large to look through
+        return f"{commit}+unknown"
 
 
 def parsed_overrides(params: tuple[str, ...]) -> dict[str, str]:

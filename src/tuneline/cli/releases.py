@@ -1,4 +1,7 @@
-"""Commands about what was released and when it was live: `releases`, `history`, `ledger`."""
+"""Commands about what was released, approved and live when: `releases`, `history`, `ledger`."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -12,7 +15,7 @@ SHOWN = ("accuracy", "f1", "mse", "mae", "exact_match", "rouge_l", "chrf")
 
 @click.group()
 def releases() -> None:
-    """List and show the releases of a model."""
+    """List and show the releases of a model; approve or reject those that wait."""
 
 
 @releases.command(name="list")
@@ -61,10 +64,70 @@ def show(release: str, as_json: bool) -> None:
         *((name, _number(candidate[name])) for name in SHOWN if candidate.get(name) is not None),
         ("gate", (found["verdict"] or {}).get("reason")),
         ("proof", "holds" if (found["proof"] or {}).get("passed") else "none"),
+        ("approval", _approval(found)),
+        ("ledger", found["ledger_head"]),
         ("folder", found["package"]["uri"]),
     ]
     for name, value in rows:
         click.echo(f"{name:16} {value if value is not None else '-'}")
+
+
+comment_option = click.option("--comment", default="", help="Why; it is kept in the ledger.")
+
+
+@releases.command()
+@click.argument("release")
+@comment_option
+@json_option
+def approve(release: str, comment: str, as_json: bool) -> None:
+    """Say yes to RELEASE (MODEL@VERSION), a candidate: it goes on to its endpoint by itself.
+
+    If another release went live since it was judged, its gate is run again first, and your approval holds if
+    the same content passes.
+    """
+    with server(start=True) as client:
+        done = client.approve(release, comment)
+    if as_json:
+        print_json(done)
+    elif not done["again"]:
+        say(f"{release} is approved; endpoint {done['endpoint']} takes it over: `tuneline status`.")
+    else:
+        serves = done["serves"] or "nothing"
+        say(f"Endpoint {done['endpoint']} serves {serves} now, which {release} was not compared with.")
+        if done["run"]:
+            say(f"Run {done['run']} gates it again. Follow it: `tuneline runs show -f {done['run']}`.")
+        else:
+            say(f"It is gated again as soon as that can be: {done['waits']}")
+        say("Your approval holds if the same content passes; other content asks anew.")
+
+
+@releases.command()
+@click.argument("release")
+@comment_option
+@json_option
+def reject(release: str, comment: str, as_json: bool) -> None:
+    """Say no to RELEASE (MODEL@VERSION), a candidate: what is live stays live."""
+    with server(start=True) as client:
+        done = client.reject(release, comment)
+    if as_json:
+        print_json(done)
+    else:
+        say(f"{release} is rejected; endpoint {done['endpoint']} serves {done['serves'] or 'nothing'}.")
+
+
+def _approval(found: Mapping[str, Any]) -> str:
+    """What people said of a release."""
+    said = found["approval"]
+    if said is None:
+        return "none was asked for"
+    comment = f": {said['comment']}" if said["comment"] else ""
+    if said["decision"] is None:
+        waits = f"waits; `tuneline releases approve {found['release']}`"
+        return f"{waits} (the last one does not hold: {said['note']})" if said["note"] else waits
+    text = f"{said['decision']} by {said['by']} at {short_time(said['at'])}{comment}"
+    if said["waits_for_gate"]:
+        text += f"; gated again first, by {said['gated_again_by'] or 'a run that is to come'}"
+    return f"{text}; {said['note']}" if said["note"] else text
 
 
 def _number(value: object) -> str | None:
@@ -113,18 +176,23 @@ def list_ledger(after: int, as_json: bool) -> None:
 
 
 @ledger.command()
+@click.option("--head", default="", metavar="SEQ:HASH", help="A head you kept: it must still be in there.")
 @json_option
-def verify(as_json: bool) -> None:
-    """Check the chain of hashes: exit code 1 if an entry was changed, deleted or moved."""
+def verify(head: str, as_json: bool) -> None:
+    """Check the chain of hashes against its head and the heads that releases keep.
+
+    Exit code 1 if an entry was changed, deleted, moved or replaced.
+    """
     with server() as client:
-        found = client.verify_ledger()
+        found = client.verify_ledger(head)
     if as_json:
         print_json(found)
     else:
         for fault in found["faults"]:
             click.echo(" ".join(f"{key}={value}" for key, value in fault.items()))
         said = "intact" if found["ok"] else "NOT intact"
-        say(f"The ledger of {found['entries']} entries is {said}; its head is {found['head']}.")
+        say(f"The ledger of {found['entries']} entries is {said}; its head is:")
+        click.echo(f"{found['entries']}:{found['head']}")
     if not found["ok"]:
         raise click.exceptions.Exit(exits.FAILURE)
 

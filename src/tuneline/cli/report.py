@@ -69,7 +69,7 @@ def exit_code(run: View, endpoint: View | None) -> int:
     release, verdict = report.get("release") or {}, report.get("verdict") or {}
     if run["state"] != "SUCCEEDED":
         return exits.FAILURE
-    if release.get("state") == "rejected" or verdict.get("passed") is False:
+    if release.get("state") in ("rejected", "withdrawn") or verdict.get("passed") is False:
         return exits.GATE_REFUSED
     if release.get("state") == "candidate":
         return exits.APPROVAL_PENDING

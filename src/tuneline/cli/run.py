@@ -13,7 +13,7 @@ from tuneline.cli import exits, outcome, report
 from tuneline.cli.compiling import compiled, interpreters, target_of
 from tuneline.cli.connect import Link, server, settings
 from tuneline.cli.errors import show_error
-from tuneline.cli.following import follow, screen, wait_until_live
+from tuneline.cli.following import follow, screen, settled, wait_until_live
 from tuneline.cli.loading import load_project, overrides_option, parsed_overrides, submit
 from tuneline.cli.output import json_option, print_json, say
 from tuneline.cli.packages import Package, is_package, of_text, read_package
@@ -141,7 +141,7 @@ def follow_to_the_end(client: "Client", id: str, as_json: bool) -> int:
     link = Link(client)
     try:
         with screen() as shown:
-            ended = follow(link, id, shown)
+            ended = settled(link, follow(link, id, shown))
             endpoint = wait_until_live(link, ended, shown)
         if as_json and not outcome.is_line(ended):
             ended = link(lambda client: client.run(id))
@@ -202,11 +202,27 @@ def say_why(ended: report.View, endpoint: report.View | None, tails: dict[str, s
     elif code == exits.NOTHING_TO_DO:
         release = ended["report"]["release"]["release"]
         say(f"Nothing changed: the result is identical to {release}, so there is nothing to release.")
+    elif code == exits.APPROVAL_PENDING:
+        _say_pending((ended["report"] or {}).get("release") or {})
     elif code == exits.GATE_REFUSED:
-        say("Nothing was released: the gate refused. What was live stays live.")
+        said = ended["report"].get("release") or {}
+        passed = (ended["report"].get("verdict") or {}).get("passed") and said
+        why = f"{said['release']} is {said['state']}" if passed else "the gate refused"
+        say(f"Nothing was released: {why}. What was live stays live.")
     elif code == exits.FAILURE and endpoint is not None:
         hint = "`tuneline status` shows the endpoint; its log is in the home's folder `endpoints`."
         say(f"error: {endpoint['name']} did not take the release over: {endpoint['message']}\nhint: {hint}")
+
+
+def _say_pending(release: report.View) -> None:
+    name = release.get("release")
+    if not name:  # there was no server to propose it to
+        say(f"Nothing was released: {release.get('reason')}.")
+        return
+    say(f"{name} passed its gate and waits for approval; what is live stays live. Say yes or no:")
+    say(f'  tuneline releases approve {name} --comment "..."')
+    say(f'  tuneline releases reject {name} --comment "..."')
+    say("Once approved, it goes on to its endpoint by itself; this run has ended.")
 
 
 def _say_failures(ended: report.View, tails: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from tuneline.cli import outcome, report
 from tuneline.cli.connect import Link, server
-from tuneline.cli.following import ENDED, approved_release, endpoint_name
+from tuneline.cli.following import ENDED, approved_release, endpoint_name, settled
 from tuneline.cli.logs import logs
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
 from tuneline.cli.parameters import typed
@@ -64,6 +64,7 @@ def show(id: str, keep: bool, every: bool, as_json: bool) -> None:
             raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
         found = client.run(id, outline=not (every or as_json))
         link = Link(client)
+        found = found if as_json else settled(link, found)
         release = approved_release(found)
         name = endpoint_name(link, release) if release else None
         endpoint = client.endpoint(name) if name else None

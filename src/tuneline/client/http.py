@@ -161,6 +161,18 @@ class Client:
         """The release `model@version`."""
         return self.call("GET", f"/api/v1/releases/{_part(ref)}")
 
+    def approve(self, ref: str, comment: str = "") -> Body:
+        """Say yes to a candidate: `{"release", "state", "endpoint", "serves", "again", "run", "waits"}`."""
+        return self.call("POST", f"/api/v1/releases/{_part(ref)}/approve", {"comment": comment})
+
+    def reject(self, ref: str, comment: str = "") -> Body:
+        """Say no to a candidate; as `approve`."""
+        return self.call("POST", f"/api/v1/releases/{_part(ref)}/reject", {"comment": comment})
+
+    def provenance(self, ref: str) -> Body:
+        """What the release `model@version` is made of: run, code, parameters, source."""
+        return self.call("GET", f"/api/v1/releases/{_part(ref)}/provenance")
+
     def propose(self, body: Mapping[str, Any]) -> Body:
         """Ask for a release: `{"release", "state", "created", "reason"}`. Raises ConflictError if live
         moved."""
@@ -225,9 +237,10 @@ class Client:
         """Entries of the ledger after number `after`."""
         return self._list("/api/v1/ledger", {"after": after})
 
-    def verify_ledger(self) -> Body:
-        """`{"ok", "entries", "head", "faults"}`."""
-        return self.call("GET", "/api/v1/ledger/verify", timeout_s=300.0)
+    def verify_ledger(self, head: str = "") -> Body:
+        """`{"ok", "entries", "head", "faults"}`. head: one that was kept, `SEQ:HASH`."""
+        query = {"head": head or None}
+        return self.call("GET", "/api/v1/ledger/verify", query=query, timeout_s=300.0)
 
     def shutdown(self, all: bool = False) -> Body:
         """Stop the server; with `all` also what serves models."""

@@ -215,7 +215,9 @@ class Endpoint:
         wanted = release == desired.release
         why, by = (desired.why, desired.by) if wanted else ("it took over before its successor", "control")
         digest = before.digest if before else ""
-        self._store.went_live(self.name, release, digest, why, by, self._clock())
+        # a server that was killed before this line leaves it to the next one, which may come hours later
+        at = self._routes.since(self._clock())
+        self._store.went_live(self.name, release, digest, why, by, at)
 
     def _fail(self, action: plan.Fail) -> None:
         revision = self._revisions[action.id]

@@ -45,6 +45,13 @@ class Routes:
         ack = traffic.read_json(self._folder / ACK_FILE)
         return ack.get("generation") == self.generation, ack.get("in_flight") or {}
 
+    def since(self, now: float) -> float:
+        """When the last traffic was written, Unix seconds, also by an earlier server; at most `now`."""
+        try:
+            return min(now, (self._folder / TRAFFIC_FILE).stat().st_mtime)
+        except OSError:
+            return now
+
     def write(self, id: str | None, revisions: Iterable[Revision], repeat_all: bool = True) -> None:
         """Send all requests to revision `id`; None: nobody gets any. repeat_all: see `traffic.Limits`.
 

@@ -59,6 +59,8 @@ class Attempt:
     key: str | None
     notes: tuple[str, ...] = ()
     """What is otherwise here than the pipeline asks for."""
+    code: str = ""
+    """The digest of what runs."""
     tail: Tail = field(init=False)
     concluding: bool = False
     """Its shim has ended; what came of it is being read."""
@@ -77,8 +79,8 @@ class Attempt:
         """The event that puts it on record."""
         assert self.process is not None
         pid, since, folder = self.process.pid, self.process.started, str(self.folder.path)
-        read = self.job.read
-        return AttemptStarted(self.job.path, self.number, pid, since, folder, self.key, read, self.notes)
+        told = (self.job.read, self.notes, self.code)
+        return AttemptStarted(self.job.path, self.number, pid, since, folder, self.key, *told)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def begin(job: Job, number: int, key: str | None, host: Host, keeping: Keeping) 
         inputs = keeping.given(job.inputs)
         executor_input = _filled(job, folder.executor_input(job.component, job.parameters, inputs))
         call, notes = _call(job, number, folder.path, executor_input, host.settings)
-        program = job.image.program(call)
+        program, code = job.image.program(call), job.code
         before = keeping.before(folder.path, job.inputs)
         limits = {"timeout_s": job.container.timeout_s, "grace_s": GRACE_S}
         folder.make(
@@ -122,7 +124,7 @@ def begin(job: Job, number: int, key: str | None, host: Host, keeping: Keeping) 
         raise from_os(error, f"Task `{job.path}` could not be started", folder.path) from error
     except ValueError as error:
         raise InternalError(f"Task `{job.path}` could not be started: {error}.") from error
-    return Attempt(job, number, folder, process, key, (*program.notes, *notes))
+    return Attempt(job, number, folder, process, key, (*program.notes, *notes), code)
 
 
 def _call(

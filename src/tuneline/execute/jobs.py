@@ -24,6 +24,7 @@ from tuneline.plan.inputs import given, platform
 from tuneline.plan.nodes import Given, Node
 from tuneline.plan.schedule import RunState
 from tuneline.plan.secrets import Masker
+from tuneline.types import digest_json
 from tuneline_ir import WORKSPACE, Component, Constant, Container, Importer, Task, resolve
 
 _IMPORTING = Container(IMAGE, ("tuneline", "step", "importer"), ("--executor-input", "{{$}}"))
@@ -56,6 +57,14 @@ class Job:
     """The run's, if the pipeline has one."""
     secrets: tuple[str, ...] = ()
     """Those among its parameters."""
+
+    @property
+    def code(self) -> str:
+        """The digest of the code it runs: of a step of ours its import closure, else image and words."""
+        image = self.image.digest(self.container)
+        if self.container.image == IMAGE:
+            return image
+        return digest_json({"image": image, "words": [*self.container.command, *self.container.args]})
 
     @property
     def key(self) -> str | None:

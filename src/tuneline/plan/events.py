@@ -87,7 +87,7 @@ class AttemptStarted(Event):
     """A child process was started for a task."""
 
     kind = "attempt_started"
-    version = 2
+    version = 3
     task: str
     attempt: int
     """1 for the first; counts lost attempts too, so that every attempt has its own folder."""
@@ -100,6 +100,8 @@ class AttemptStarted(Event):
     read: Read = Read()
     notes: tuple[str, ...] = ()
     """What this machine does otherwise than the pipeline asks for: an image's stand-in, hints not heeded."""
+    code: str = ""
+    """The digest of the code that runs; empty in events of before it was noted."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tuneline.plan.rule_names import lower_is_better
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -83,6 +85,29 @@ class Verdict:
             "live_release": self.live_release or None,
             "live_digest": self.live_digest or None,
         }
+
+
+def numbers(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ledger keeps of a rule of a verdict: whether it holds, and every number that decided it.
+
+    `{"rule", "passed", "values", "tests": [{"test", "passed", "estimate", "bound", "margin", "alpha", "p",
+    "rows", "candidate", "reference"}]}`; what a rule has not is left out.
+    """
+    tests = [_decided(test) for test in rule.get("tests") or ()]
+    kept = {"values": dict(rule.get("values") or {}), "tests": tests}
+    return {
+        "rule": rule.get("rule"),
+        "passed": rule.get("passed"),
+        **{key: value for key, value in kept.items() if value},
+    }
+
+
+def _decided(test: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = test.get("interval") or (None, None)
+    bound = high if lower_is_better(str(test.get("metric", "")).rpartition(".")[2]) else low
+    names = ("test", "passed", "estimate", "margin", "alpha", "rows", "candidate", "reference")
+    found = {name: test.get(name) for name in names} | {"bound": bound, "p": test.get("p_value")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _listed(interval: tuple[float, float] | None) -> list[float] | None:

@@ -229,7 +229,7 @@ def _release(walk: Walk, row: RowMapping, found: Sequence[RowMapping]) -> None:
 
 
 def _know(db: Connection, walk: Walk, ids: Collection[str]) -> None:
-    names = ("id", "run", "task", "attempt", "state", "started_at", "finished_at")
+    names = ("id", "run", "task", "attempt", "state", "started_at", "finished_at", "code")
     shown = (*(executions.c[name] for name in names), runs.c.name.label("run_name"), runs.c.project)
     wanted = select(*shown).join(runs, runs.c.id == executions.c.run)
     for row in _rows(db, wanted, executions.c.id, ids):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import semver
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from tuneline.errors import NotFoundError
 from tuneline.plan import apps
@@ -131,4 +131,6 @@ def _create(db: Connection, app: AppVersion, at: float) -> Wanted:
     release = f"{app.name}@{version}"
     body = {"release": release, "digest": digest, "run": app.run, "reason": reason, "by": app.by}
     ledger.write(db, at, "app", body)
+    mine = (releases.c.model == app.name, releases.c.version == version)
+    db.execute(update(releases).where(*mine).values(ledger_head=ledger.head_of(db)))
     return Wanted(release, True, reason)

@@ -2,7 +2,8 @@
 
 Wanted is set with the digest it was judged against; seen is whatever the controller last reported; an
 interval opens when a release takes over and closes the one before in the same transaction, so at any moment
-at most one is live.
+at most one is live. Their times never go back: after a clock was set back, what happens stands at the last
+boundary until the clock is past it; the ledger keeps the time that the clock told.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -166,6 +167,7 @@ class Endpoints:
             if before is not None and (before["model"], before["version"]) == (row["model"], row["version"]):
                 return
             refuse_other(db, endpoint, live_digest, f"{release} was to replace")
+            begin = max(at, _last_boundary(db, endpoint))
             if before is not None:
                 _close(db, before, f"{release} took over", by, at)
             last = db.scalar(select(func.max(intervals.c.n)).where(intervals.c.endpoint == endpoint))
@@ -177,14 +179,14 @@ class Endpoints:
                     model=row["model"],
                     version=row["version"],
                     digest=digest,
-                    from_at=at,
+                    from_at=begin,
                     why=why,
                     by=by,
                     end_why="",
                 )
             )
             body = {"endpoint": endpoint, "release": release, "digest": digest, "why": why, "by": by}
-            ledger.write(db, at, "live", body)
+            ledger.write(db, at, "live", body | _stepped("from", begin, at))
         self._changes.notify(TOPIC)
 
     def retire(self, endpoint: str, why: str, by: str, at: float) -> None:
@@ -227,8 +229,7 @@ class Endpoints:
 
 def _close(db: Connection, before: RowMapping, why: str, by: str, at: float) -> None:
     mine = (intervals.c.endpoint == before["endpoint"], intervals.c.n == before["n"])
-    # a clock set back must not make an interval end before it began
-    end = max(at, before["from_at"])
+    end = max(at, _last_boundary(db, before["endpoint"]))
     db.execute(update(intervals).where(*mine).values(to_at=end, end_why=why))
     release = f"{before['model']}@{before['version']}"
     body = {
@@ -238,7 +239,19 @@ def _close(db: Connection, before: RowMapping, why: str, by: str, at: float) -> 
         "why": why,
         "by": by,
     }
-    ledger.write(db, at, "retired", body)
+    ledger.write(db, at, "retired", body | _stepped("to", end, at))
+
+
+def _last_boundary(db: Connection, endpoint: str) -> float:
+    """The latest time in the history of an endpoint; what comes must not stand before it."""
+    newest = func.max(intervals.c.from_at), func.max(intervals.c.to_at)
+    row = db.execute(select(*newest).where(intervals.c.endpoint == endpoint)).one()
+    return max((time for time in row if time is not None), default=float("-inf"))
+
+
+def _stepped(key: str, stands: float, at: float) -> dict[str, float]:
+    """What the ledger says more where the history has another time than the clock told."""
+    return {key: stands} if stands != at else {}
 
 
 def _desired(row: RowMapping) -> Desired:

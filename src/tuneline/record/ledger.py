@@ -2,8 +2,10 @@
 
 An entry holds digests, names and verdicts' summaries; no bodies, no secrets. Its hash covers its number,
 time, kind, body and the hash before it, so a changed, deleted or moved entry shows; the head is kept apart,
-so a cut tail shows too. Triggers refuse updates and deletions. Limits: whoever may write the file can write a
-whole new chain; keep a head (`tuneline ledger verify` prints it) elsewhere to find that.
+so a cut tail shows too. Every release keeps the head of its making and of its approval, so a tail that was
+cut together with the head shows as well. Triggers refuse updates and deletions. Limits: whoever may write the
+file can write a whole new chain and new heads; keep a head (`tuneline ledger verify` prints it) elsewhere and
+give it back with `--head` to find that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from tuneline.record.schema import ledger, ledger_head
+from tuneline.errors import UserError
+from tuneline.record.schema import ledger, ledger_head, releases
 from tuneline.record.store import Store
 from tuneline.types import Digest, canonical_json, digest_json
 
@@ -34,11 +37,33 @@ class Entry:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with entry `seq`. `kind`: `tampered`, `deleted` or `reordered`."""
+    """What is wrong with entry `seq`. `kind`: `tampered`, `deleted`, `reordered` or `replaced`."""
 
     seq: int
     kind: str
     message: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A head that was kept outside the chain: entry `seq` had this hash."""
+
+    seq: int
+    hash: str
+    where: str
+    """Who kept it, as in `reviews@1.0.0 was made`."""
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "Kept":
+        """A head as it is printed, `SEQ:sha256:...`. Raises UserError."""
+        seq, _, digest = text.strip().partition(":")
+        hexes = digest.removeprefix("sha256:").lower()
+        if not seq.isascii() or not seq.isdigit() or len(hexes) != 64 or set(hexes) - set("0123456789abcdef"):
+            raise UserError(
+                f"`{text}` is no head of a ledger.",
+                hint="Write SEQ:HASH as `tuneline ledger verify` printed it, e.g. 12:sha256:4f2a...",
+            )
+        return cls(int(seq), f"sha256:{hexes}", where)
 
 
 def entry_hash(seq: int, at: float, kind: str, body: str, prev: str) -> Digest:
@@ -60,6 +85,12 @@ def write(db: Connection, at: float, kind: str, body: Mapping[str, Any]) -> Entr
     return entry
 
 
+def head_of(db: Connection) -> str:
+    """The head as it is kept elsewhere, `SEQ:HASH`."""
+    row = db.execute(select(ledger_head.c.seq, ledger_head.c.hash)).first()
+    return f"{row.seq}:{row.hash}" if row else f"0:{START}"
+
+
 class Ledger:
     """Reading and checking the ledger of one record."""
 
@@ -78,16 +109,39 @@ class Ledger:
             row = db.execute(select(ledger_head.c.seq, ledger_head.c.hash)).first()
         return (row.seq, row.hash) if row else (0, START)
 
-    def verify(self) -> list[Fault]:
-        """Everything wrong with the ledger, the earliest entry first; empty if it is whole."""
-        with self._store.read() as db:  # one moment: entries and head belong together
+    def verify(self, head: str = "") -> list[Fault]:
+        """Everything wrong with the ledger, the earliest entry first; empty if it is whole.
+
+        It must hold every head that a release keeps, and `head` (`SEQ:HASH`), if given. Raises: UserError.
+        """
+        given = [Kept.parse(head, "the head that was given was kept")] if head else []
+        with self._store.read() as db:  # one moment: entries and heads belong together
             entries = [Entry(**row) for row in db.execute(select(ledger).order_by(ledger.c.seq)).mappings()]
             row = db.execute(select(ledger_head.c.seq, ledger_head.c.hash)).first()
-        return faults(entries, (row.seq, row.hash) if row else (0, START))
+            kept = _kept(db)
+        return faults(entries, (row.seq, row.hash) if row else (0, START), [*given, *kept])
 
 
-def faults(entries: Sequence[Entry], head: tuple[int, str]) -> list[Fault]:
-    """What is wrong with a chain that must end in `head` (number, hash)."""
+def _kept(db: Connection) -> list[Kept]:
+    """The heads in the releases' rows."""
+    names = (releases.c.model, releases.c.version, releases.c.ledger_head, releases.c.approval)
+    found = []
+    for row in db.execute(select(*names).order_by(releases.c.created_at)):
+        name = f"{row.model}@{row.version}"
+        heads = ((row.ledger_head, "made"), ((row.approval or {}).get("ledger"), "decided about"))
+        found += [_read(head, f"{name} was {what}") for head, what in heads if head]
+    return found
+
+
+def _read(head: str, where: str) -> Kept:
+    try:
+        return Kept.parse(head, where)
+    except UserError:  # somebody changed the row: no entry has that hash
+        return Kept(1, head, where)
+
+
+def faults(entries: Sequence[Entry], head: tuple[int, str], kept: Sequence[Kept] = ()) -> list[Fault]:
+    """What is wrong with a chain that must end in `head` (number, hash) and hold every kept one."""
     found: list[Fault] = []
     prev: str | None = START  # what the next entry must name; None if what stood before it is not known
     expected = 1
@@ -105,7 +159,25 @@ def faults(entries: Sequence[Entry], head: tuple[int, str]) -> list[Fault]:
     elif entries and (entries[-1].seq, entries[-1].hash) != head and not found:
         message = f"Entry {entries[-1].seq} ends the ledger, but its head was recorded as {head[1]}."
         found.append(Fault(entries[-1].seq, "tampered", message))
-    return found
+    return found + _lost(entries, max(expected - 1, head[0]), kept, found)
+
+
+def _lost(entries: Sequence[Entry], last: int, kept: Sequence[Kept], found: Sequence[Fault]) -> list[Fault]:
+    """Kept heads beyond the end, `last`, or that other entries stand in the place of."""
+    hashes = {entry.seq: entry.hash for entry in entries}
+    known = {fault.seq for fault in found}
+    more: list[Fault] = []
+    beyond = max((each for each in kept if each.seq > last), key=lambda each: each.seq, default=None)
+    if beyond is not None:
+        missing = _missing(last + 1, beyond.seq)
+        message = f"{missing.message} The ledger reached {beyond.seq} when {beyond.where}."
+        more.append(Fault(missing.seq, missing.kind, message))
+    for each in sorted(kept, key=lambda each: each.seq):
+        if 0 < each.seq <= last and hashes.get(each.seq, each.hash) != each.hash and each.seq not in known:
+            known.add(each.seq)
+            message = f"Entry {each.seq} is not the one that was the head when {each.where}: it, or more, was"
+            more.append(Fault(each.seq, "replaced", f"{message} cut off and written anew."))
+    return more
 
 
 def _wrong(entry: Entry, prev: str | None, entries: Sequence[Entry]) -> Fault | None:

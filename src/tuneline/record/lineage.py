@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from tuneline.plan.events import ArtifactRef, Outputs, Read, TaskCached
+from tuneline.plan.events import ArtifactRef, AttemptStarted, Outputs, Read, TaskCached
 from tuneline.record.schema import artifacts, executions, links
 from tuneline.record.statements import add, change, value
 
@@ -23,10 +23,11 @@ def execution_id(run: str, task: str, attempt: int) -> str:
     return f"{run}/{task}/{attempt}"
 
 
-def start(db: Connection, run: str, task: str, attempt: int, read: Read, at: float) -> None:
+def start(db: Connection, run: str, event: AttemptStarted, at: float) -> None:
     """An attempt began: its execution, and links to what it reads."""
+    task, attempt, read = event.task, event.attempt, event.read
     mine = execution_id(run, task, attempt)
-    _execution(db, mine, run, task, attempt, "RUNNING", at)
+    _execution(db, mine, run, task, attempt, "RUNNING", at, event.code)
     _link_inputs(db, mine, read)
 
 
@@ -70,9 +71,11 @@ def named(execution: str, outputs: Outputs) -> Outputs:
     return Outputs(outputs.parameters, artifacts)
 
 
-def _execution(db: Connection, id: str, run: str, task: str, attempt: int, state: str, at: float) -> None:
+def _execution(
+    db: Connection, id: str, run: str, task: str, attempt: int, state: str, at: float, code: str = ""
+) -> None:
     values = {"id": id, "run": run, "task": task, "attempt": attempt, "state": state, "started_at": at}
-    add(db, executions, {**values, "finished_at": None})
+    add(db, executions, {**values, "finished_at": None, "code": code or None})
 
 
 def _link_inputs(db: Connection, execution: str, read: Read) -> None:

@@ -77,8 +77,22 @@ def m006_apps(db: Connection) -> None:
     db.execute(text("ALTER TABLE models ADD COLUMN kind TEXT NOT NULL DEFAULT 'model'"))
 
 
+def m009_approvals(db: Connection) -> None:
+    """Approvals of releases, the ledger's head in each, and which code ran."""
+    for statement in (
+        "ALTER TABLE releases ADD COLUMN compared_with TEXT",
+        "ALTER TABLE releases ADD COLUMN approval TEXT",
+        "ALTER TABLE releases ADD COLUMN ledger_head TEXT",
+        "ALTER TABLE runs ADD COLUMN project_commit TEXT",
+        "ALTER TABLE recurring_runs ADD COLUMN project_commit TEXT",
+        "ALTER TABLE executions ADD COLUMN code TEXT",
+    ):
+        db.execute(text(statement))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_first, m002_nested, m003_kfp, m004_recurring, m005_tokens, m006_apps,
+    m009_approvals,
 )  # fmt: skip
 
 

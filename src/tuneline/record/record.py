@@ -3,6 +3,7 @@
 import time
 
 from tuneline.record.ancestry import Ancestry
+from tuneline.record.approvals import Approvals
 from tuneline.record.apps import Apps
 from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.changes import Changes
@@ -42,6 +43,7 @@ class Record:
         self.releases = Releases(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
         self.apps = Apps(self._store, self.changes)
+        self.approvals = Approvals(self._store, self.changes)
         self.ledger = Ledger(self._store)
         self.holders = Holders(self._store)
         self.ancestry = Ancestry(self._store)

@@ -71,6 +71,7 @@ class NewRecurring:
     project_text: str = ""
     project_path: str = ""
     project_digest: str = ""
+    project_commit: str | None = None
 
 
 class Recurring:
@@ -249,6 +250,7 @@ def _values(db: Connection, new: NewRecurring) -> dict[str, Any]:
         "project_text": new.project_text,
         "project_path": new.project_path,
         "project_digest": new.project_digest,
+        "project_commit": new.project_commit,
     }
 
 

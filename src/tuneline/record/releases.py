@@ -1,18 +1,22 @@
 """Models and their releases: made and judged in one transaction, immutable but for their state.
 
-A release's content never changes: only `state` may go from rejected to approved, when the same package passes
-a later gate; the ledger keeps both verdicts.
+A release's content never changes, its state and its verdict may: when the same package is proposed again and
+judged against another live release, or when somebody says yes or no (`approvals.py`). The ledger keeps every
+verdict. `plan.approval` decides, this writes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import semver
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from tuneline.errors import ConflictError, NotFoundError, UserError
+from tuneline.plan import approval as ask
 from tuneline.plan import apps
+from tuneline.plan.approval import Approval, Next
+from tuneline.plan.verdict import numbers
 from tuneline.plan.versions import next_version
 from tuneline.record import endpoints, ledger
 from tuneline.record.changes import Changes
@@ -39,13 +43,16 @@ class Proposal:
     live_digest: str
     """The package the candidate was compared with; empty if nothing was live."""
     approved: bool
+    """Whether its gate and its proof passed."""
     why: str
-    """Why it was approved or rejected, in one sentence."""
+    """Why it passed or not, in one sentence."""
     run: str
     project_digest: str
     by: str
     data: Mapping[str, Any] = field(default_factory=dict)
     """Which data the run asked for: `plan.versions.data_definition`."""
+    required: bool = False
+    """Whether somebody must approve it before it goes on."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Proposed:
     release: str
     """`model@version`."""
     state: str
-    """`approved` or `rejected`."""
+    """`approved`, `candidate` (it waits for somebody's approval) or `rejected`."""
     created: bool
     """False if the same content was there before."""
     reason: str
@@ -77,6 +84,7 @@ class Releases:
         with self._store.write(durable=True) as db:
             existing = _same_content(db, proposal)
             done = _create(db, proposal, at) if existing is None else _again(db, proposal, existing, at)
+            _supersede(db, proposal, done.release, at)
         self._changes.notify(endpoints.TOPIC)
         return done
 
@@ -150,7 +158,7 @@ def _create(db: Connection, proposal: Proposal, at: float) -> Proposed:
         for row in db.execute(select(releases.c.version, releases.c.manifest, releases.c.data).where(mine))
     ]
     version, reason = next_version(before, {**proposal.manifest, "data": proposal.data})
-    parsed, state = semver.Version.parse(version), "approved" if proposal.approved else "rejected"
+    parsed, name = semver.Version.parse(version), f"{proposal.model}@{version}"
     db.execute(
         insert(releases).values(
             model=proposal.model,
@@ -158,16 +166,14 @@ def _create(db: Connection, proposal: Proposal, at: float) -> Proposed:
             major=parsed.major,
             minor=parsed.minor,
             patch=parsed.patch,
-            state=state,
+            state=ask.CANDIDATE,
             reason=reason,
             package_uri=proposal.package_uri,
             package_digest=proposal.package_digest,
             base_uri=proposal.base_uri,
             base_digest=proposal.base_digest,
             manifest=dict(proposal.manifest),
-            verdict=dict(proposal.verdict),
-            proof=dict(proposal.proof),
-            report=dict(proposal.report),
+            **_evidence(proposal),
             deploy=dict(proposal.deploy),
             data=dict(proposal.data),
             run=proposal.run,
@@ -175,48 +181,97 @@ def _create(db: Connection, proposal: Proposal, at: float) -> Proposed:
             created_at=at,
         )
     )
-    name = f"{proposal.model}@{version}"
     ledger.write(db, at, "proposed", _facts(proposal, name) | {"reason": reason})
-    _judge(db, proposal, name, state, at)
+    state = _judge(db, proposal, name, ask.first(proposal.approved, proposal.required), Approval(), at)
+    _set(db, name, ledger_head=ledger.head_of(db))
     return Proposed(name, state, True, reason)
 
 
 def _again(db: Connection, proposal: Proposal, existing: RowMapping, at: float) -> Proposed:
-    """The same content as before.
-
-    Nothing new, unless its gate says yes now or its endpoint has another release.
-    """
+    """The same content as before: see `plan.approval.again`."""
     name, state = f"{existing['model']}@{existing['version']}", str(existing["state"])
-    reason = f"identical to {name}"
+    before, against = Approval.from_json(existing["approval"]), str(existing["compared_with"] or "")
     wanted = endpoints.desired_release(db, str(proposal.deploy["endpoint"]))
-    if not proposal.approved or (state == "approved" and wanted == name):
-        return Proposed(name, state, False, reason)
+    step = ask.again(
+        state, before, against, passed=proposal.approved, required=proposal.required,
+        live=proposal.live_digest, wanted=wanted == name,
+    )  # fmt: skip
+    reason = f"identical to {name}"
+    if step is Next.NOTHING:
+        said = {ask.CANDIDATE: "waits for approval", ask.REJECTED: f"{before.by} rejected"}
+        told = state == ask.CANDIDATE or before.decision == state == ask.REJECTED
+        return Proposed(name, state, False, f"{reason}, which {said[state]}" if told else reason)
     _refuse_moved(db, proposal)
-    if state != "approved":
-        mine = (releases.c.model == existing["model"], releases.c.version == existing["version"])
-        evidence = {
-            "verdict": dict(proposal.verdict),
-            "proof": dict(proposal.proof),
-            "report": dict(proposal.report),
-        }
-        db.execute(update(releases).where(*mine).values(state="approved", **evidence))
-        reason += ", which was rejected before and passes now"
+    _set(db, name, **_evidence(proposal))
+    if step is Next.CARRY:
+        reason += f", which {before.by} approved, and it passes against what is live now"
+    elif state == ask.CANDIDATE:
+        reason += ", judged again against what is live now"
+    elif state != ask.APPROVED:
+        reason += f", which was {state} before and passes now"
     elif wanted is not None:
         reason += f"; endpoint {proposal.deploy['endpoint']} had {wanted}"
-    _judge(db, proposal, name, "approved", at)
-    return Proposed(name, "approved", False, reason)
+    return Proposed(name, _judge(db, proposal, name, step, before, at), False, reason)
 
 
-def _judge(db: Connection, proposal: Proposal, name: str, state: str, at: float) -> None:
-    ledger.write(
-        db, at, state, {"release": name, "by": proposal.by, "why": proposal.why, "run": proposal.run}
-    )
-    if state != "approved":
-        return
+def _judge(db: Connection, proposal: Proposal, name: str, step: Next, before: Approval, at: float) -> str:
+    """Write what becomes of a release; its state now."""
+    evidence = {"run": proposal.run, **_numbers(proposal)}
+    if step is Next.ASK:
+        _set(db, name, state=ask.CANDIDATE, approval=Approval(run=proposal.run).to_json())
+        body = {"release": name, "by": proposal.by, "why": f"{proposal.why}; approval is required"}
+        ledger.write(db, at, ask.CANDIDATE, body | evidence)
+        return ask.CANDIDATE
+    if step is Next.REJECT:
+        note = "the gate refused when it was gated again"
+        kept = replace(before, again=False, note=note).to_json() if before.decision else None
+        _set(db, name, state=ask.REJECTED, approval=kept)
+        ledger.write(
+            db, at, ask.REJECTED, {"release": name, "by": proposal.by, "why": proposal.why} | evidence
+        )
+        return ask.REJECTED
+    by, why, approval = proposal.by, proposal.why, None
+    if step is Next.CARRY:
+        by, why = before.by, before.reason
+        approval = replace(before, run=proposal.run, again=False, against=proposal.live_digest)
+        evidence |= {"approved_at": before.at, "judged": proposal.why}
+    ledger.write(db, at, ask.APPROVED, {"release": name, "by": by, "why": why} | evidence)
     deploy = proposal.deploy
-    endpoints.desire(
-        db, str(deploy["endpoint"]), name, deploy, proposal.live_digest, proposal.why, proposal.by, at
-    )
+    endpoints.desire(db, str(deploy["endpoint"]), name, deploy, proposal.live_digest, why, by, at)
+    kept = None if approval is None else replace(approval, ledger=ledger.head_of(db)).to_json()
+    _set(db, name, state=ask.APPROVED, approval=kept)
+    return ask.APPROVED
+
+
+def _supersede(db: Connection, proposal: Proposal, made: str, at: float) -> None:
+    """A run that was to gate a candidate again gave other content: that is asked about anew."""
+    mine = (releases.c.model == proposal.model, releases.c.state == ask.CANDIDATE)
+    for row in db.execute(select(releases).where(*mine)).mappings().all():
+        name, approval = f"{row['model']}@{row['version']}", Approval.from_json(row["approval"])
+        if not approval.again or approval.again_run != proposal.run or name == made:
+            continue
+        why = f"run {proposal.run}, which was to gate it again, gave other content: {made}"
+        kept = replace(approval, again=False, note=why)
+        _set(db, name, state=ask.WITHDRAWN, approval=kept.to_json())
+        ledger.write(
+            db, at, ask.WITHDRAWN, {"release": name, "by": proposal.by, "why": why, "run": proposal.run}
+        )
+
+
+def _evidence(proposal: Proposal) -> dict[str, Any]:
+    """The columns that a new judgement of the same content changes."""
+    return {
+        "verdict": dict(proposal.verdict),
+        "proof": dict(proposal.proof),
+        "report": dict(proposal.report),
+        "compared_with": proposal.live_digest,
+    }
+
+
+def _set(db: Connection, name: str, **values: Any) -> None:
+    model, version = split(name)
+    mine = (releases.c.model == model, releases.c.version == version)
+    db.execute(update(releases).where(*mine).values(**values))
 
 
 def _refuse_moved(db: Connection, proposal: Proposal) -> None:
@@ -225,9 +280,6 @@ def _refuse_moved(db: Connection, proposal: Proposal) -> None:
 
 
 def _facts(proposal: Proposal, name: str) -> dict[str, Any]:
-    rules = [
-        {"rule": rule.get("rule"), "passed": rule.get("passed")} for rule in proposal.verdict.get("rules", [])
-    ]
     return {
         "release": name,
         "package": proposal.package_digest,
@@ -235,13 +287,32 @@ def _facts(proposal: Proposal, name: str) -> dict[str, Any]:
         "manifest": digest_json(proposal.manifest),
         "report": digest_json(proposal.report),
         "run": proposal.run,
-        "verdict": {"passed": proposal.verdict.get("passed"), "rules": rules},
-        "proof": {
-            "passed": proposal.proof.get("passed"),
-            "runtime": proposal.proof.get("runtime"),
-            "digest": digest_json(proposal.proof),
-        },
+        **_numbers(proposal),
         "compared_with": proposal.live_digest,
         "project": proposal.project_digest,
         "by": proposal.by,
+    }
+
+
+_OF_PROOF = (
+    *("prompts", "token_ids_equal", "answers_equal", "decided", "mean_logprob_diff", "max_logprob_diff"),
+    *("rows", "rows_equal"),
+)
+
+
+def _numbers(proposal: Proposal) -> dict[str, Any]:
+    """What the decision rests on, without a text of any row."""
+    verdict, proof = proposal.verdict, proposal.proof
+    return {
+        "verdict": {
+            "passed": verdict.get("passed"),
+            "rules": [numbers(rule) for rule in verdict.get("rules", [])],
+            **{name: verdict[name] for name in ("rows", "left_out") if verdict.get(name) is not None},
+        },
+        "proof": {
+            "passed": proof.get("passed"),
+            "runtime": proof.get("runtime"),
+            "digest": digest_json(proof),
+            **{name: proof[name] for name in _OF_PROOF if proof.get(name) is not None},
+        },
     }

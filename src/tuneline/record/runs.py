@@ -47,6 +47,8 @@ class NewRun:
     project_text: str = ""
     project_path: str = ""
     project_digest: str = ""
+    project_commit: str | None = None
+    """Of the project's repository, with `+changes` where files differ from it; None without one."""
     tasks: tuple[Child, ...] = ()
     """Those of the pipeline itself; those in them come when they are opened."""
     warnings: tuple[str, ...] = ()
@@ -104,6 +106,7 @@ class Runs:
                     project_text=new.project_text,
                     project_path=new.project_path,
                     project_digest=new.project_digest,
+                    project_commit=new.project_commit,
                     state="PENDING",
                     created_at=at,
                     last_seq=0,

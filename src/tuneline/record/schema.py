@@ -117,6 +117,7 @@ runs = Table(
     _time("scheduled_at"), _text("recurring_run"),
     _json("history"),  # [{"at", "state"}, ...]: its states in order
     _json("plugins_input"),
+    _text("project_commit", null=True),  # of the project's repository; see cli/loading.py
     Index("runs_by_experiment", "experiment", "created_at", "id"),
     Index("runs_by_experiment_and_state", "experiment", "state", "created_at", "id", "storage_state"),
     Index("runs_by_creation", "created_at", "id"), Index("runs_by_pipeline", "pipeline"),
@@ -157,6 +158,7 @@ executions = Table(
     Column("id", Text, primary_key=True), Column("run", Text, ForeignKey("runs.id"), nullable=False),
     _text("task"), _count("attempt"), _text("state"), _text("cache_key", null=True), _json("outputs"),
     _time("started_at"), _time("finished_at"),
+    _text("code", null=True),  # the digest of what its image stood for: a step's import closure
     Index("executions_by_task", "run", "task"), Index("executions_by_key", "cache_key", "finished_at"),
 )  # fmt: skip
 
@@ -228,6 +230,7 @@ recurring_runs = Table(
     _text("project_digest"), _time("created_at", null=False), _time("updated_at", null=False),
     _count("origin"), _count("mark"),  # the first mark; up to where every tick was dealt with
     _count("made"), Column("last_tick", BigInteger, nullable=True), _json("error"),
+    _text("project_commit", null=True),
     Index("recurring_runs_by_creation", "created_at", "id"),
     Index("recurring_runs_by_experiment", "experiment", "created_at", "id"),
     Index("recurring_runs_by_project", "project"),
@@ -246,6 +249,9 @@ releases = Table(
     _text("package_uri"), _text("package_digest"), _text("base_uri"), _text("base_digest"),
     _json("manifest"), _json("verdict"), _json("proof"), _json("report"), _json("deploy"), _json("data"),
     _text("run"), _text("project_digest"), _time("created_at", null=False),
+    _text("compared_with", null=True),  # the package that was live when it was judged; "" for none
+    _json("approval"),  # `plan.approval.Approval`; NULL: nobody was asked
+    _text("ledger_head", null=True),  # SEQ:HASH when it was made: what came before cannot be cut unseen
     PrimaryKeyConstraint("model", "version"), UniqueConstraint("model", "package_digest"),
 )  # fmt: skip
 

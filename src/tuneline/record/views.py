@@ -76,7 +76,7 @@ def _attempt_started(db: Connection, stored: e.Stored, event: e.AttemptStarted) 
         **_since(stored, event.attempt),
     )
     _began(db, stored, event.task, event.attempt)
-    lineage.start(db, stored.run, event.task, event.attempt, event.read, stored.at)
+    lineage.start(db, stored.run, event, stored.at)
 
 
 def _since(stored: e.Stored, attempt: int) -> dict[str, Any]:

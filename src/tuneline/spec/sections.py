@@ -181,6 +181,18 @@ class Evaluate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Release:
+    """What a candidate that passed the gate still needs."""
+
+    approval: str = _key(
+        "text",
+        "auto",
+        "`required`: it waits until somebody approves it; `auto`: it goes on at once.",
+        choices=("auto", "required"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deploy:
     """Where and how a release that passed the gate is served."""
 
@@ -229,6 +241,7 @@ class Project:
     train: Train = field(default_factory=Train)
     evaluate: Evaluate = field(default_factory=Evaluate)
     gate: tuple[str, ...] = _key("texts", (), "Rules a candidate must pass, e.g. `accuracy >= 0.80`.")
+    release: Release = field(default_factory=Release)
     deploy: Deploy = field(default_factory=Deploy)
     schedule: Schedule = field(default_factory=Schedule)
     code: Mapping[str, str] = field(default_factory=dict)
@@ -260,14 +273,14 @@ SPELLED = {"keep_s": "keep", "every_s": "every"}
 """Fields that are written otherwise in the file."""
 
 SECTIONS: Mapping[str, type] = {
-    "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate, "deploy": Deploy,
-    "schedule": Schedule,
+    "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate,
+    "release": Release, "deploy": Deploy, "schedule": Schedule,
 }  # fmt: skip
 
 SHORT: Mapping[str, str] = {"schedule": "schedule.cron"}
 """Sections that may be one plain text, and the key that it gives."""
 
-LATER = ("release", "notify", "on", "deploy.rollout")
+LATER = ("notify", "on", "deploy.rollout")
 """Keys of parts that are not built yet."""
 
 

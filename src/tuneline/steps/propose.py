@@ -14,7 +14,7 @@ from tuneline.steps.io import Step
 
 
 def run(step: Step) -> None:
-    """Parameters: model, deploy, live_digest, passed. Puts out release, state and reason.
+    """Parameters: model, deploy, approval, live_digest, passed. Puts out release, state and reason.
 
     Raises: ConflictError if another release went live since the gate compared with the live one.
     """
@@ -49,6 +49,7 @@ def body(step: Step, run_id: str) -> dict[str, Any]:
         "deploy": step.parameters["deploy"],
         "live_digest": "" if live_digest.startswith(UNKNOWN) else live_digest,
         "passed": bool(step.parameters["passed"]),
+        "approval": step.parameters.get("approval", "auto"),  # a pipeline of before has none
         "run": run_id,
     }
 

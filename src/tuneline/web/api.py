@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +33,7 @@ class ProjectBody(BaseModel):
     text: str = ""
     path: str = ""
     digest: str = ""
+    commit: str = ""
 
 
 class SubmitBody(Strict):
@@ -65,6 +66,13 @@ class ProposeBody(BaseModel):
     passed: bool
     run: str = ""
     project_digest: str = ""
+    approval: Literal["auto", "required"] = "auto"
+
+
+class DecisionBody(Strict):
+    """POST /api/v1/releases/{ref}/approve and /reject; it may have none."""
+
+    comment: str = Field("", max_length=2000)
 
 
 class ShutdownBody(Strict):
@@ -101,9 +109,9 @@ def _server_routes(router: APIRouter, platform: Platform) -> None:
         return platform.ledger(after, limit)
 
     @router.get("/api/v1/ledger/verify")
-    def verify_ledger() -> Json:
-        """Whether the ledger is whole, and which entries are not."""
-        return platform.verify_ledger()
+    def verify_ledger(head: str = "") -> Json:
+        """Whether the ledger is whole and holds a kept head, and which entries are not."""
+        return platform.verify_ledger(head)
 
     @router.post("/api/v1/shutdown", status_code=202)
     def shutdown(body: ShutdownBody) -> Json:
@@ -188,6 +196,21 @@ def _release_routes(router: APIRouter, platform: Platform) -> None:
     def release(ref: str) -> Json:
         """One release, `model@version`."""
         return platform.release(ref)
+
+    @router.get("/api/v1/releases/{ref}/provenance")
+    def provenance(ref: str) -> Json:
+        """What a release is made of: run, code, parameters, source."""
+        return platform.provenance(ref)
+
+    @router.post("/api/v1/releases/{ref}/approve")
+    def approve(ref: str, body: DecisionBody | None = None) -> Json:
+        """Say yes to a candidate: it goes on by itself."""
+        return platform.approvals.approve(ref, body.comment if body else "")
+
+    @router.post("/api/v1/releases/{ref}/reject")
+    def reject(ref: str, body: DecisionBody | None = None) -> Json:
+        """Say no to a candidate."""
+        return platform.approvals.reject(ref, body.comment if body else "")
 
 
 def _endpoint_routes(router: APIRouter, platform: Platform) -> None:

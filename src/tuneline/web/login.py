@@ -2,7 +2,6 @@
 
 import time
 from http import HTTPStatus
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -11,10 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from tuneline.record.tokens import Caller
 from tuneline.types import Clock
 from tuneline.web.access import COOKIE, Tokens, asked_of
+from tuneline.web.forms import form_fields
 from tuneline.web.rendering import page
 
-MAX_BODY_BYTES = 4096
-"""A form with a token and a path is smaller."""
 KEPT_S = 30 * 86_400
 """How long a browser keeps the cookie of a token without an end, in seconds."""
 
@@ -32,7 +30,7 @@ def login_router(tokens: Tokens, clock: Clock = time.time) -> APIRouter:
 
     @router.post("/login")
     async def login(request: Request) -> Response:
-        given = await _form(request)
+        given = await form_fields(request)
         token, path, now = given.get("token", "").strip(), local_path(given.get("next", "/")), clock()
         caller = await run_in_threadpool(tokens.check, token, now)
         if caller is None:
@@ -57,13 +55,3 @@ def local_path(text: str) -> str:
     """`text` if it is a path of this server, else `/`: a link must not lead from the login to elsewhere."""
     odd = any(ord(character) <= ord(" ") or character == "\\" for character in text)
     return text if text.startswith("/") and not text.startswith("//") and not odd else "/"
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The first value of every field; nothing of a body that is too large."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            return {}
-    return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}

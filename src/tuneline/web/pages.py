@@ -11,6 +11,7 @@ from tuneline.actions.looks import Looks
 from tuneline.web.compare import compare_router
 from tuneline.web.frames import frame_router
 from tuneline.web.lists import list_router
+from tuneline.web.release_pages import release_router
 from tuneline.web.rendering import page
 from tuneline.web.run_pages import run_router
 
@@ -42,3 +43,4 @@ def install(app: FastAPI, platform: Platform, looks: Looks) -> None:
     app.include_router(frame_router(platform.artifacts))
     app.include_router(compare_router(looks))
     app.include_router(list_router(platform))
+    app.include_router(release_router(platform))

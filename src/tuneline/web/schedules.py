@@ -34,6 +34,7 @@ class ScheduleProject(BaseModel):
     text: str = ""
     path: str = ""
     digest: str = ""
+    commit: str = ""
 
 
 class ScheduleBody(BaseModel):

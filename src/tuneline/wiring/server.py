@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from socket import socket
 from types import FrameType
 
@@ -24,6 +25,7 @@ import tuneline
 from tuneline.actions import Platform
 from tuneline.actions.ports import Server
 from tuneline.client.server import ERROR_FILE, FILE
+from tuneline.control.approvals import ApprovalLoop
 from tuneline.control.boards import Boards
 from tuneline.control.endpoints import Controller
 from tuneline.control.launching import Runtimes
@@ -31,6 +33,7 @@ from tuneline.control.programs import Programs
 from tuneline.control.recurring import RecurringLoop
 from tuneline.errors import ResourceError, SettingError, TunelineError
 from tuneline.execute.runner import Runner
+from tuneline.record.changes import ENDED
 from tuneline.record.record import Record
 from tuneline.settings import Settings
 from tuneline.web import create_app
@@ -104,6 +107,11 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     recurring = RecurringLoop(record.recurring, platform.recurring)
     recurring.start()
     stack.callback(recurring.stop)
+    approvals = ApprovalLoop(
+        platform.approvals.look, record.approvals.listening, partial(record.changes.listening, ENDED)
+    )
+    approvals.start()
+    stack.callback(approvals.stop)
     stack.callback(lambda: controller.stop(all=http.all))
     stack.callback(lambda: boards.stop_all() if http.all else None)
     body = {
