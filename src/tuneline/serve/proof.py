@@ -35,9 +35,9 @@ class Bounds:
 
 
 LONG = Bounds(min_agreement=0.0, min_token_agreement=0.99)
-"""For answers of many tokens. One token that rounding decides is one of hundreds, but makes a whole answer another
-one; so tokens are asked instead, and more of them. Measured in docs/proof.md: an honest pair 99.8 % and more, an
-alpha a quarter too large 98.9 % and less."""
+"""For answers of many tokens. One token that rounding decides is one of hundreds, but makes a whole answer
+another one; so tokens are asked instead, and more of them. Measured in docs/proof.md: an honest pair 99.8 %
+and more, an alpha a quarter too large 98.9 % and less."""
 
 
 @dataclass(frozen=True)
