@@ -1,8 +1,8 @@
 """Thousands of rollouts at once, a look after every request: the bets of `plan/bets.py` on arrays.
 
-`batches` makes what each rollout sees after each request; `simulate` follows the e-values of all of them and says
-when each first decided. tests/plan/test_sequential_errors.py shows that it equals `observe` and `evidence`
-number for number, and asserts error rates; bench/sequential.py prints curves and comparisons.
+`batches` makes what each rollout sees after each request; `simulate` follows their e-values and says when
+each first decided. tests/plan/test_sequential_errors.py shows that this equals `observe` and `evidence` to
+the number, and asserts error rates; bench/sequential.py prints curves and comparisons.
 """
 
 import math
@@ -37,7 +37,7 @@ class Setting:
     burst: float = 0.0
     """The stable arm's rate in a burst, 0 for none; it hits both arms."""
     aligned: bool = False
-    """Bursts are in every second stage, for all of it: the trap for who pools. Else they come and go by chance."""
+    """Bursts fill every second stage: the trap for who pools. Else they come and go by chance."""
     reported: float = 1.0
     """The part of requests whose value is ever known."""
     delay: int = 0
@@ -86,7 +86,7 @@ def batches(setting: Setting, rollouts: int, requests: int, seed: int) -> Iterat
             arm, rate = rng.random(rollouts, dtype=np.float32) < weight, np.full(rollouts, setting.level)
         if setting.burst:
             bursting = (
-                np.full(rollouts, stage % 2)
+                np.full(rollouts, stage % 2 == 1)
                 if setting.aligned
                 else bursting ^ (rng.random(rollouts) < 1 / 300)
             )
@@ -164,7 +164,7 @@ class OfZ:
     """What tests with a fixed number of observations say of the same rollouts."""
 
     peeking: dict[str, NDArray[np.int64]]
-    """By side, when a z test first rejected if made after every request, in requests from 1; else NEVER."""
+    """By side, at which request a z test made after each first rejected."""
     at_the_end: dict[str, NDArray[np.bool_]]
     """By side, whether the one z test after the last request rejected."""
 
@@ -172,8 +172,8 @@ class OfZ:
 def z_tests(setting: Setting, margin: float, alpha: float, rollouts: int, requests: int, seed: int) -> OfZ:
     """One-sided z tests of the same hypotheses on all observations pooled, from 30 of each arm on.
 
-    With one success and one failure more in each arm (Agresti and Caffo, The American Statistician 54 (2000)),
-    without which rare errors make it useless.
+    With one 1 and one 0 more in each arm (Agresti and Caffo, The American Statistician 54, 2000), without
+    which rare errors make it useless.
     """
     bound = NormalDist().inv_cdf(1 - alpha)
     sums = np.zeros((4, rollouts))

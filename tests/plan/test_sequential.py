@@ -195,3 +195,16 @@ def test_alpha_is_split_in_equal_parts_and_wrong_input_is_refused():
     for wrong in ((1, 1.5, 0, 0.0), (0, 0.0, 1, -0.1), (-1, 0.0, 0, 0.0), (1, math.nan, 0, 0.0)):
         with pytest.raises(ValueError, match="each must be in"):
             Counts(*wrong)
+
+
+def test_a_metric_without_a_stable_arm_is_compared_with_what_is_asked_of_it():
+    """Shadow agreement: each observation of the stable arm is the share that is asked for."""
+    agreement = Hypothesis("agreement", False, margin=0.05, alpha_promote=0.05, alpha_rollback=0.05)
+    rng = np.random.default_rng(4)
+    states = {share: start(agreement) for share in (0.95, 0.8)}
+    for share in states:
+        for agrees in rng.random(1500) < share:
+            states[share] = observe(states[share], Counts(1, float(agrees), 1, 0.95))
+    assert evidence(states[0.95]).promote
+    assert not evidence(states[0.95]).rollback
+    assert evidence(states[0.8]).rollback

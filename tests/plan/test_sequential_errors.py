@@ -1,8 +1,8 @@
 """How often the tests that may be looked at any time are wrong, and how often they see: 10,000 rollouts each.
 
 A look after every request, up to 5,000 of them. The share of wrong decisions at the border of each hypothesis
-must be compatible with alpha: the low end of its exact 95% interval (Clopper and Pearson, Biometrika 26 (1934)) is
-at or under it. bench/sequential.py has more settings and curves; docs/rollout-statistics.md shows them.
+must be compatible with alpha: the low end of its exact 95% interval (Clopper, Pearson, Biometrika 26, 1934)
+is at or under it. bench/sequential.py has more settings and curves, docs/rollout-statistics.md their results.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ from tests.plan.rollout_simulation import (
 from tuneline.plan.sequential import Counts, Hypothesis, evidence, observe, start
 
 ALPHA, ROLLOUTS, REQUESTS = 0.05, 10_000, 5_000
-# (setting, margin, how much worse a candidate is rolled back with power 0.8; promoted is one as good as stable)
+# (setting, margin, effect): one as good is promoted, and one worse by the effect rolled back, with power 0.8.
 SETTINGS = [
     (Setting("5/95", 0.02, stages=((1, 0.05),)), 0.05, 0.06),
     (Setting("10/90, bursts", 0.02, stages=((1, 0.10),), burst=0.2), 0.06, 0.07),
@@ -93,7 +93,7 @@ def test_pooling_takes_a_burst_for_a_bad_candidate_and_the_blocks_do_not():
 
 
 def test_the_interval_holds_the_difference_at_all_looks_together():
-    """300 rollouts of 1,500 requests, both ends at 0.1: one by one, for the interval has no path on arrays."""
+    """300 rollouts of 1,500 requests, both ends at 0.1; one by one, as it has no path on arrays."""
     setting, rollouts = Setting("25/75", 0.3, 0.2, stages=((1, 0.25),)), 300
     states = [start(Hypothesis("errors", True, 0.1, 0.1, 0.1)) for _ in range(rollouts)]
     missed = np.zeros(rollouts, bool)

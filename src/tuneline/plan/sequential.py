@@ -1,5 +1,4 @@
-"""Candidate or stable: tests that may be looked at after every request. Pure; `plan/rollout.py` decides by
-them.
+"""Candidate or stable: tests that may be looked at after every request. Pure; `plan/rollout.py` decides.
 
     start -> State -> observe(batch) -> State -> observe ... -> evidence(state) -> Evidence
 
