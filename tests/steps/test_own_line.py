@@ -32,6 +32,8 @@ def test_the_example_s_data_is_what_its_program_makes():
     assert [
         json.loads(line) for line in (EXAMPLE / "flows.jsonl").read_text().splitlines()
     ] == generate.flows()
+    found = [json.loads(line) for line in (EXAMPLE / "incidents.jsonl").read_text().splitlines()]
+    assert found == generate.incidents()
 
 
 def test_the_example_is_trained_judged_proven_packaged_and_served_and_compared_with_what_is_live(
@@ -40,7 +42,12 @@ def test_the_example_is_trained_judged_proven_packaged_and_served_and_compared_w
     first = line_of(EXAMPLE, tmp_path / "first", interpreter).run()
     verdict = first.json("gate", "verdict")
     assert verdict["passed"], verdict["reason"]
-    assert len(verdict["rules"]) == 8
+    assert len(verdict["rules"]) == 12
+    incidents = first.json("evaluate-incidents", "report")
+    assert (incidents["rows"], incidents["left_out"], incidents["set"]["source"]) == (
+        300, 0, "incidents.jsonl",
+    )  # fmt: skip
+    assert [rule.get("origin", "")[:15] for rule in verdict["rules"][-2:]] == ["evaluate.safety"] * 2
     proof = first.json("verify", "proof")
     assert (proof["rows_equal"], proof["batch_equal"], proof["evaluated_equal"]) == (64, 64, 64)
     assert "scikit-learn 1.7" in proof["runtime_version"]
@@ -63,4 +70,6 @@ def test_the_example_is_trained_judged_proven_packaged_and_served_and_compared_w
     report = second.json("evaluate", "report")
     assert report["live"] == first.json("evaluate", "report")["candidate"]
     refused = {rule["rule"] for rule in second.json("gate", "verdict")["rules"] if not rule["passed"]}
+    assert second.json("evaluate-incidents", "report")["live"] == incidents["candidate"]
+    assert 'noninferior(slices["site"]["osaka"].accuracy, live, margin=0.05, alpha=0.025)' in refused
     assert {"noninferior(f1, live, margin=0.05, alpha=0.05)", "missed_threats <= 0.15"} <= refused

@@ -7,6 +7,7 @@ bootstrap. A rule that cannot be evaluated refuses, with the reason. `docs/gate.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from tuneline.errors import SpecError
 from tuneline.plan.comparison import Comparison, difference, has, total
-from tuneline.plan.power import MIN_ROWS, decidable
-from tuneline.plan.rule_names import METRICS, lower_is_better
+from tuneline.plan.power import MIN_ROWS, decidable, rows_needed
+from tuneline.plan.rule_names import METRICS, lower_is_better, split_set
 from tuneline.plan.rules import Rule, Test, check_rules, evaluate, parse
+from tuneline.plan.safety import safety_rules, safety_said
 from tuneline.plan.statistics import (
     Interval,
     better_p,
@@ -42,11 +44,16 @@ class _Refused(Exception):
     """A rule cannot be evaluated; the message is why."""
 
 
-def judge(rules: Sequence[Any], comparison: Comparison) -> Verdict:
-    """The verdict of a project's rules on a comparison. No rules at all pass, and the verdict says so."""
+def judge(rules: Sequence[Any], comparison: Comparison, safety: Mapping[str, Any] | None = None) -> Verdict:
+    """The verdict of a project's rules on a comparison. No rules at all pass, and the verdict says so.
+
+    safety: the value of `evaluate.safety`; its rules stand after the project's own.
+    """
     findings = tuple(_finding(rule, comparison) for rule in rules)
+    for rule in safety_rules(safety or {}):
+        findings += (replace(_finding(rule, comparison), origin=safety_said(safety or {})),)
     refused = [finding for finding in findings if not finding.passed]
-    if not rules:
+    if not findings:
         reason = "no rules: the gate is empty, so everything passes it"
     elif refused:
         reason = "; ".join(f"`{finding.rule}`: {finding.reason}" for finding in refused)
@@ -64,7 +71,7 @@ def _finding(text: Any, comparison: Comparison) -> Finding:
             raise _Refused(f"{_NOT}: a rule is a text, this is {text!r}")
         if comparison.rows == 0:
             raise _Refused(f"{_NOT}: there are no held-out rows")
-        rule = parse(text, comparison.own_metrics)
+        rule = parse(text, comparison.own_metrics.union(*(s.own_metrics for s in comparison.sets.values())))
         context = _context(comparison)
         for path in rule.paths:
             value = _read(path, context, comparison)
@@ -105,6 +112,12 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     for who in ("base", "live"):
         if who in metrics:
             context[who] = _finite(metrics[who])
+    for name, inner in comparison.sets.items():
+        found = _context(inner)
+        for who in ("base", "live"):
+            if (theirs := found.pop(who, None)) is not None and who in context:
+                context[who].setdefault("sets", {})[name] = theirs
+        context.setdefault("sets", {})[name] = found
     return context
 
 
@@ -140,7 +153,9 @@ def _read(path: tuple[str, ...], context: Mapping[str, Any], comparison: Compari
         if not isinstance(value, Mapping) or name not in value:
             known = ", ".join(sorted(map(str, value)))[:200] if isinstance(value, Mapping) else ""
             what = "is not a finite number or not in the evaluation's report"
-            if "slices" in path[:depth]:
+            if path[depth - 1 : depth] == ("sets",):
+                what = f"is no held-out set that was compared (there are: {known or 'none'})"
+            elif "slices" in path[:depth]:
                 what = f"has no held-out row or is not in `evaluate.slices` (there are: {known or 'none'})"
             elif depth and path[depth - 1] not in ("base", "live"):
                 what = f"is not there (there are: {known or 'none'})"
@@ -161,6 +176,14 @@ def _no_live(comparison: Comparison) -> str:
 
 def _test(test: Test, comparison: Comparison) -> Evidence:
     """Decide one test. Raises: _Refused if it cannot be decided."""
+    named, metric = split_set(test.metric)
+    if named and named not in comparison.sets:
+        known = ", ".join(comparison.sets) or "none"
+        raise _Refused(f"{_NOT}: `{test.text}`: there is no held-out set `{named}` (there are: {known})")
+    if named:
+        found = _test(replace(test, metric=metric), comparison.sets[named])
+        said = found.reason if found.method == "none" else f"sets.{named}.{found.reason}"
+        return replace(found, metric=".".join(test.metric), reason=said)
     if test.against not in comparison.answers:
         if (
             test.name == "noninferior"
@@ -175,6 +198,7 @@ def _test(test: Test, comparison: Comparison) -> Evidence:
         left = f" ({comparison.left_out} left out)" if comparison.left_out else ""
         raise _Refused(
             f"{_NOT}: `{test.text}`: {len(rows)} rows{left} are too few, it takes at least {MIN_ROWS}"
+            f"{_for_an_equal_one(test, len(rows))}"
         )
     _refuse_another(test, comparison)
     decided = _on_accuracy if test.metric[-1] == "accuracy" else _on_bootstrap
@@ -224,13 +248,23 @@ def _on_accuracy(test: Test, comparison: Comparison, rows: NDArray[np.int64]) ->
         p_value = better_p(wins, losses)
         interval, method = exact_interval(wins, losses, n, test.alpha), "McNemar exact"
     passed = p_value <= test.alpha
-    reason = _bound_said(test, (wins - losses) / n, interval, passed, n, f"; p={p_value:.3g}")
+    few = "" if passed else _for_an_equal_one(test, n)
+    reason = _bound_said(test, (wins - losses) / n, interval, passed, n, f"; p={p_value:.3g}{few}")
     return _evidence(
         test, passed, f"{reason}; only the candidate right: {wins}, only {test.against}: {losses}", method, n,
         estimate=(wins - losses) / n, interval=(interval.low, interval.high), p_value=p_value,
         candidate=float(ours.mean()), reference=float(theirs.mean()),
         discordant={"candidate_only": wins, "reference_only": losses},
     )  # fmt: skip
+
+
+def _for_an_equal_one(test: Test, rows: int) -> str:
+    """What is said where so few rows cannot show that a candidate that answers alike is not worse."""
+    if test.name != "noninferior" or test.metric[-1] != "accuracy" or test.margin <= 0:
+        return ""
+    needed = rows_needed(test.margin, test.alpha)
+    said = f"even of a candidate that answers alike it takes {needed} rows to rule out {test.margin:g}"
+    return f"; {said}" if rows < needed else ""
 
 
 def _on_bootstrap(test: Test, comparison: Comparison, rows: NDArray[np.int64]) -> Evidence:

@@ -53,6 +53,11 @@ def most_differing(rows: int, margin: float, alpha: float) -> int:
     return 2 * low if low >= 0 else -1
 
 
+def rows_needed(margin: float, alpha: float) -> int:
+    """The fewest rows on which `noninferior` of accuracy holds if no answer differs; margin above 0."""
+    return max(MIN_ROWS, math.ceil(NormalDist().inv_cdf(1 - alpha) ** 2 * (1 - margin) / margin))
+
+
 def _of_rule(rule: Rule, rows: int) -> list[str]:
     lines = [_of_test(test, rows) for test in rule.tests]
     bare = _BARE.fullmatch(rule.text)
@@ -96,8 +101,7 @@ def _enough(margin: float, alpha: float) -> str:
     """Rows at which the bound clears the margin when no answer differs: n m / (1 - m) >= z^2."""
     if margin == 0:
         return "with margin=0 it asks for a better one, as `better` does"
-    needed = math.ceil(NormalDist().inv_cdf(1 - alpha) ** 2 * (1 - margin) / margin)
-    return f"even if no answer differs it takes {needed} rows"
+    return f"even if no answer differs it takes {rows_needed(margin, alpha)} rows"
 
 
 def _better(test: Test, rows: int) -> str:

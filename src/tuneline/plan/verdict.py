@@ -40,6 +40,8 @@ class Finding:
     values: Mapping[str, Any]
     """Every number the rule read, by name."""
     tests: tuple[Evidence, ...] = ()
+    origin: str = ""
+    """Where a rule is from that stands not in `gate`, e.g. `evaluate.safety`; in JSON only then."""
 
     def to_json(self) -> dict[str, Any]:
         """`{"rule", "passed", "reason", "estimate", "interval", "method", "values", "tests"}`;
@@ -56,6 +58,7 @@ class Finding:
             "method": first.method if first else "point estimate",
             "values": dict(self.values),
             "tests": [{**asdict(test), "interval": _listed(test.interval)} for test in self.tests],
+            **({"origin": self.origin} if self.origin else {}),
         }
 
 
