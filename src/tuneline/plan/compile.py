@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from tuneline.plan.components import LINE, Component, Param
-from tuneline.plan.held_out_sets import with_sets
+from tuneline.plan.latency import names_latency
+from tuneline.plan.more_tasks import with_latency, with_sets
 from tuneline.plan.own_line import own_line
 from tuneline_ir import convert
 
@@ -55,6 +56,8 @@ def line_of(project: Values) -> Sequence[Component]:
     """
     line = own_line(project) if project.value("train.entry") else LINE
     line = with_sets(line, project.value("evaluate.sets"))
+    if names_latency(project.value("gate")):
+        line = with_latency(line, own=bool(project.value("train.entry")))
     safety = (SAFETY,) if project.value("evaluate.safety")["slices"] else ()
     return tuple(replace(step, params=step.params + safety) if step.name == "gate" else step for step in line)
 

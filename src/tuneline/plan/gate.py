@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneline.errors import SpecError
-from tuneline.plan.comparison import Comparison, difference, has, total
+from tuneline.plan.comparison import Comparison, Sums, difference, has, total
+from tuneline.plan.latency import readable
 from tuneline.plan.power import MIN_ROWS, decidable, rows_needed
 from tuneline.plan.rule_names import METRICS, lower_is_better, split_set
 from tuneline.plan.rules import Rule, Test, check_rules, evaluate, parse
@@ -112,6 +113,10 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     for who in ("base", "live"):
         if who in metrics:
             context[who] = _finite(metrics[who])
+    if comparison.latency:
+        context["latency"] = readable(comparison.latency["candidate"])
+        if comparison.latency.get("live") and "live" in context:
+            context["live"]["latency"] = readable(comparison.latency["live"])
     for name, inner in comparison.sets.items():
         found = _context(inner)
         for who in ("base", "live"):
@@ -153,7 +158,11 @@ def _read(path: tuple[str, ...], context: Mapping[str, Any], comparison: Compari
         if not isinstance(value, Mapping) or name not in value:
             known = ", ".join(sorted(map(str, value)))[:200] if isinstance(value, Mapping) else ""
             what = "is not a finite number or not in the evaluation's report"
-            if path[depth - 1 : depth] == ("sets",):
+            if name == "latency":
+                what = "was not measured (it is where the gate names it as the run starts)"
+            elif path[depth - 1 : depth] == ("latency",):
+                what = f"is not measured on this runtime (there are: {known or 'none'})"
+            elif path[depth - 1 : depth] == ("sets",):
                 what = f"is no held-out set that was compared (there are: {known or 'none'})"
             elif "slices" in path[:depth]:
                 what = f"has no held-out row or is not in `evaluate.slices` (there are: {known or 'none'})"
@@ -193,6 +202,8 @@ def _test(test: Test, comparison: Comparison) -> Evidence:
             reason = "first release: nothing is live that it could be worse than"
             return _evidence(test, True, reason, "none", 0)
         raise _Refused(f"{_NOT}: `{test.text}`: {_no_live(comparison)}")
+    if test.metric[0] == "latency":
+        return _on_latency(test, comparison)
     rows = comparison.shared(test.against, _where(test, comparison))
     if len(rows) < MIN_ROWS:
         left = f" ({comparison.left_out} left out)" if comparison.left_out else ""
@@ -267,37 +278,68 @@ def _for_an_equal_one(test: Test, rows: int) -> str:
     return f"; {said}" if rows < needed else ""
 
 
+def _on_latency(test: Test, comparison: Comparison) -> Evidence:
+    """Seconds of both models on the same prompts, asked by turns."""
+    name, latency = test.metric[-1], comparison.latency
+    if test.against == "base":
+        raise _Refused(f"{_NOT}: `{test.text}`: the base is not served, so it is not measured")
+    ours, theirs = (
+        ((latency.get(who) or {}).get("per_prompt") or {}).get(name) for who in ("candidate", "live")
+    )
+    if not ours or not theirs or len(ours) < MIN_ROWS:
+        what = f"{len(ours)} prompts are too few" if ours and theirs else "was not measured of both"
+        raise _Refused(f"{_NOT}: `{test.text}`: `latency.{name}` {what}")
+    pairs = np.column_stack([ours, theirs]).astype(np.float64)
+    made = Sums(np.column_stack([pairs, np.ones(len(pairs))]), lambda s: (s[:, 0] - s[:, 1]) / s[:, 2])
+    means = {"candidate": float(pairs[:, 0].mean()), "reference": float(pairs[:, 1].mean())}
+    return _bootstrapped(test, made, means)
+
+
 def _on_bootstrap(test: Test, comparison: Comparison, rows: NDArray[np.int64]) -> Evidence:
     metric = test.metric[-1]
     made = difference(comparison, metric, test.against, rows)
     if not np.isfinite(made.per_row).all():
         raise _Refused(f"{_NOT}: `{test.text}`: the predictions have no probabilities for `{metric}`")
+    values = {
+        "candidate": total(comparison, metric, "candidate", rows),
+        "reference": total(comparison, metric, test.against, rows),
+    }
+    return _bootstrapped(test, made, values)
+
+
+def _bootstrapped(test: Test, made: Sums, values: Mapping[str, float]) -> Evidence:
+    """Decide by a paired bootstrap. values: `candidate` and `reference`."""
+    rows = len(made.per_row)
     found = bootstrap(made.per_row, made.value, alpha=test.alpha, resamples=RESAMPLES, seed=SEED)
     interval, method = found.interval, f"BCa bootstrap, {RESAMPLES} resamples, seed {SEED}"
     if not found.differing:  # one difference on every row: the spread is unseen, not zero
-        share, at = unseen_share(len(rows), test.alpha), found.estimate
+        share, at = unseen_share(rows, test.alpha), found.estimate
         interval, method = Interval(at - share, at + share), "no row differs: rule of three"
-    if lower_is_better(metric):
+    if _lower(test):
         bound, passed = interval.high, interval.high < test.margin
     else:
         bound, passed = interval.low, interval.low > -test.margin
-    reason = _bound_said(test, found.estimate, interval, passed, len(rows), "")
+    reason = _bound_said(test, found.estimate, interval, passed, rows, "")
     if not math.isfinite(bound):
         raise _Refused(f"{_NOT}: `{test.text}`: the bootstrap's bound is {bound}")
     return _evidence(
-        test, passed, reason, method, len(rows),
-        estimate=found.estimate, interval=(interval.low, interval.high),
-        candidate=total(comparison, metric, "candidate", rows),
-        reference=total(comparison, metric, test.against, rows),
+        test, passed, reason, method, rows,
+        estimate=found.estimate, interval=(interval.low, interval.high), **values,
     )  # fmt: skip
 
 
+def _lower(test: Test) -> bool:
+    """Whether less is better of what a test compares."""
+    return test.metric[0] == "latency" or lower_is_better(test.metric[-1])
+
+
 def _bound_said(test: Test, estimate: float, interval: Interval, passed: bool, rows: int, more: str) -> str:
-    lower = lower_is_better(test.metric[-1])
+    lower = _lower(test)
     bound, limit = (interval.high, test.margin) if lower else (interval.low, -test.margin)
+    unit = "prompts" if test.metric[0] == "latency" else "rows"
     word = ("under" if passed else "not under") if lower else ("above" if passed else "not above")
     return (
-        f"{'.'.join(test.metric)} {estimate:+.4f} against {test.against} on {rows} rows; "
+        f"{'.'.join(test.metric)} {estimate:+.4f} against {test.against} on {rows} {unit}; "
         f"{100 * (1 - test.alpha):g}% bound {bound:+.4f} is {word} {limit + 0.0:+g}{more}"
     )
 

@@ -25,6 +25,9 @@ def run(step: Step) -> None:
     """
     names = [key.removeprefix("report_") for key in step.inputs if key.startswith("report_")]
     comparison = replace(_read(step, ""), sets={name: _read(step, f"_{name}") for name in names})
+    if "latency" in step.inputs:
+        found = json.loads(step.inputs["latency"].read_text(encoding="utf-8"))
+        comparison = replace(comparison, latency=found)
     safety = step.parameters.get("safety") or {}
     verdict = judge(step.parameters.get("rules", []), comparison, safety)
     step.outputs["verdict"].write_text(canonical_json(verdict.to_json()) + "\n", encoding="utf-8")

@@ -1,13 +1,14 @@
 """Further held-out sets (`evaluate.sets`) as tasks: each has its own fetch, prepare, score, evaluate.
 
 They are the main set's components over again, reading the set's source; nothing of them reaches `package`, so
-a changed set changes no release's digest. The gate gets each set's report and predictions. Pure data.
+a changed set changes no release's digest. The gate gets each set's report and predictions. Also `measure`,
+where a rule names latency. Pure data.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tuneline.plan.components import DATASET, Component, In, Param
+from tuneline.plan.components import DATASET, MODEL, Component, In, Out, Param
 
 _OF_A_SET = ("fetch", "prepare", "hold-out", "score", "score-live", "evaluate")
 """The tasks that a set has of its own, of those its line has."""
@@ -36,6 +37,43 @@ def with_sets(line: Sequence[Component], names: Iterable[str]) -> Sequence[Compo
         )
         made[at : at + 1] = [*own, replace(gate, inputs=inputs)]
     return tuple(made)
+
+
+def with_latency(line: Sequence[Component], *, own: bool) -> Sequence[Component]:
+    """The line with the task `measure` before its gate, after all that works hard. own: with own code."""
+    made = list(line)
+    at = next(at for at, step in enumerate(made) if step.name == "gate")
+    busy = [step.name for step in line if step.name.startswith(("evaluate", "package"))]
+    measure = replace(MEASURE_OWN if own else MEASURE, after=tuple(busy))
+    gate = replace(made[at], inputs=(*made[at].inputs, In("latency", "measure", "latency")))
+    others = [step for step in made[at + 1 :] if step.name in ("verify", "package")]
+    rest = [step for step in made[at + 1 :] if step not in others]
+    return (*made[:at], *others, measure, gate, *rest)
+
+
+MEASURE = Component(
+    "measure",
+    params=(
+        Param("runtime", "STRING", field="deploy.runtime"), Param("task", "STRING", field="evaluate.task"),
+        Param("max_new_tokens", "NUMBER_INTEGER", field="evaluate.max_new_tokens"),
+        Param("live_base", "STRING", task="live", output="base"),
+    ),
+    inputs=(
+        In("base", "base", "base", MODEL), In("adapter", "tune", "adapter", MODEL),
+        In("served", "verify", "served", MODEL), In("test", "prepare", "test", DATASET),
+        In("live", "live", "package", MODEL),
+    ),
+    outputs=(Out("latency"),),
+)  # fmt: skip
+MEASURE_OWN = Component(
+    "measure",
+    program="measure_own",
+    inputs=(
+        In("model", "train", "model", MODEL), In("served", "verify", "served", MODEL),
+        In("test", "hold-out", "test", DATASET), In("live", "live", "package", MODEL),
+    ),
+    outputs=(Out("latency"),),
+)  # fmt: skip
 
 
 def _of_set(step: Component, name: str) -> Component:
