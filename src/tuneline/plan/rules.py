@@ -28,6 +28,7 @@ from tuneline.plan.rule_names import (
     reason_of,
     split_set,
 )
+from tuneline.plan.rule_sample import sample
 from tuneline.plan.rule_tokens import Token, kind_at, text_at, tokens_of
 
 _MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
@@ -308,43 +309,8 @@ def _check_range(test: Test) -> None:
 
 def _try_out(rule: Rule) -> None:
     """Run the expression on made-up numbers, so that a syntax or type fault is found before any training."""
-    own = [path[-1] for path in rule.paths if len(path) <= 2 and path[-1] not in (*ROOTS, *METRICS)]
-    own += [path[-1] for path in rule.paths if len(path) in (3, 4) and path[-3] == "sets"]
-    numbers: dict[str, Any] = dict.fromkeys((*METRICS, *(n for n in own if n not in ROOTS)), 0.5)
-    measured = {"latency": {**dict.fromkeys(LATENCY, 0.5), "prompts": 32, "requests": 96}}
-    context: dict[str, Any] = {"rows": 100, "left_out": 0, **_sample(rule, ()), **numbers, **measured}
-    for who in ("base", "live"):
-        context[who] = {**_sample(rule, (who,)), **numbers, **measured}
-        context[who]["sets"] = _sample_sets(rule, (who,), numbers)
-    context["sets"] = _sample_sets(rule, (), numbers)
-    context.update({f"test_{number}": True for number in range(len(rule.tests))})
-    evaluate(rule, context)
-
-
-def _sample(rule: Rule, who: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for path in (p[len(who) :] for p in rule.paths if p[: len(who)] == who):
-        if path and path[0] == "slices":
-            column, value = (*path[1:3], "column", "value")[:2] if len(path) < 3 else path[1:3]
-            last = {path[3]: 0.5} if len(path) > 3 else {}
-            some = found.setdefault(column, {}).setdefault(value, {**dict.fromkeys(METRICS, 0.5)})
-            some.update({**last, "rows": 100})
-    tables: dict[str, Any] = {"confusion_matrix": {}, "classes": {}}
-    for path in (p[len(who) :] for p in rule.paths if p[: len(who)] == who):
-        if len(path) == 3 and path[0] in TABLES:
-            whole = path[0] == "confusion_matrix" or path[2] == "rows"
-            tables[path[0]].setdefault(path[1], {})[path[2]] = 100 if whole else 0.5
-    return {"slices": found, **tables}
-
-
-def _sample_sets(rule: Rule, who: tuple[str, ...], numbers: Mapping[str, Any]) -> dict[str, Any]:
-    names = {
-        path[len(who) + 1]
-        for path in rule.paths
-        if path[: len(who)] == who and path[len(who) : len(who) + 1] == ("sets",) and len(path) > len(who) + 1
-    }
-    rows = {"rows": 100, "left_out": 0}
-    return {name: {**_sample(rule, (*who, "sets", name)), **numbers, **rows} for name in names or ("name",)}
+    tests = {f"test_{number}": True for number in range(len(rule.tests))}
+    evaluate(rule, sample(rule.paths) | tests)
 
 
 def _string(token: Token) -> str:
