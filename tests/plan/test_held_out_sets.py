@@ -8,7 +8,7 @@ from tests.plan.test_gate import comparison, only, table
 from tuneline.errors import SpecError
 from tuneline.plan.compile import compile_project
 from tuneline.plan.gate import judge
-from tuneline.plan.power import rows_needed
+from tuneline.plan.power import decidable, known_rows, rows_needed
 from tuneline.plan.rules import check_rules, parse
 from tuneline.plan.safety import safety_rules
 from tuneline.spec.project import parse as project_of
@@ -163,3 +163,28 @@ def test_a_slice_without_any_row_refuses():
     where = {"site": ["b c"] * 100}
     found = judge([], comparison(*table(0, 0, 100), slices=where), SAFETY)
     assert "0 rows are too few" in found.findings[0].reason
+
+
+def test_check_says_what_the_rows_of_a_slice_or_set_decide():
+    compared = {
+        "lines": [
+            {"set": "", "column": "site", "value": "a", "rows": 12},
+            {"set": "", "column": "site", "value": "b c", "rows": 30},
+            {"set": "hard", "column": "", "value": "", "rows": 426},
+            {"set": "", "column": "", "value": "", "rows": 900},
+        ]
+    }
+    rules = [
+        *safety_rules(SAFETY),
+        "noninferior(sets.hard.accuracy, live)",
+        "better(sets.soft.accuracy, live)",
+    ]
+    few, short, hard, soft = decidable(rules, 900, known_rows(compared))
+    assert few.endswith("refuses: 12 held-out rows are too few, it takes at least 35")
+    assert short.endswith(
+        "with 30 rows it cannot pass an equally good candidate; even if no answer differs it takes 35 rows"
+    )
+    assert (
+        "with 426 rows it passes an equally good candidate that differs from live on at most 104 rows" in hard
+    )
+    assert soft.endswith("known once a run has held out rows of `sets.soft`")

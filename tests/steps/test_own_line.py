@@ -44,6 +44,9 @@ def test_the_example_is_trained_judged_proven_packaged_and_served_and_compared_w
     verdict = first.json("gate", "verdict")
     assert verdict["passed"], verdict["reason"]
     assert len(verdict["rules"]) == 12
+    table = verdict["comparison"]
+    assert [(one["set"], one["rows"]) for one in table["sets"]] == [("", 626), ("incidents", 300)]
+    assert table["sets"][1]["source"] == "incidents.jsonl"
     incidents = first.json("evaluate-incidents", "report")
     assert (incidents["rows"], incidents["left_out"], incidents["set"]["source"]) == (
         300, 0, "incidents.jsonl",

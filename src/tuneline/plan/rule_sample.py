@@ -1,4 +1,4 @@
-"""Made-up numbers for every name a rule reads, so that its expression can be tried before there are any. Pure."""
+"""Made-up numbers for every name a rule reads: its expression is tried before there are any. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

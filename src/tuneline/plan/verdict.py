@@ -73,6 +73,8 @@ class Verdict:
     left_out: int
     live_release: str
     live_digest: str
+    comparison: Mapping[str, Any] | None = None
+    """All that was compared, as `plan.compared` makes it; in JSON only if it was given."""
 
     def to_json(self) -> dict[str, Any]:
         """The verdict artifact."""
@@ -85,6 +87,7 @@ class Verdict:
             "left_out": self.left_out,
             "live_release": self.live_release or None,
             "live_digest": self.live_digest or None,
+            **({"comparison": dict(self.comparison)} if self.comparison is not None else {}),
         }
 
 

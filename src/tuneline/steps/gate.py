@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
+from tuneline.plan.compared import compared
 from tuneline.plan.comparison import Comparison
 from tuneline.plan.gate import judge
 from tuneline.steps.io import Step
@@ -30,6 +31,7 @@ def run(step: Step) -> None:
         comparison = replace(comparison, latency=found)
     safety = step.parameters.get("safety") or {}
     verdict = judge(step.parameters.get("rules", []), comparison, safety)
+    verdict = replace(verdict, comparison=compared(comparison))
     step.outputs["verdict"].write_text(canonical_json(verdict.to_json()) + "\n", encoding="utf-8")
     for finding in verdict.findings:
         step.note(f"{'pass' if finding.passed else 'REFUSED'}  {finding.rule}: {finding.reason}")
