@@ -8,12 +8,13 @@ View = Mapping[str, Any]
 HEAD = ("set", "slice", "rows", "metric", "candidate", "base", "live")
 
 
-def table_lines(comparison: View, *, most: int | None = None, main: bool = True) -> list[str]:
+def table_lines(comparison: View, *, most: int | None = None, brief: bool = False) -> list[str]:
     """The table by line, without indent; empty if there is nothing to show.
 
-    most: so many lines of numbers at most; what is left off is counted. main: with the main set as a whole.
+    most: so many lines of numbers at most; what is left off is counted. brief: without the main set as a
+    whole, and of each slice its first metric alone.
     """
-    shown = [one for one in comparison["lines"] if main or one["set"] or one["column"]]
+    shown = _brief(comparison["lines"]) if brief else comparison["lines"]
     if not shown:
         return []
     against = comparison["against"]
@@ -55,6 +56,16 @@ def latency_lines(comparison: View) -> list[str]:
             said += f", {one['tokens_per_s']:.1f} tokens/s"
         found.append(f"{said}; {one['prompts']} prompts, {one['runtime']}")
     return found
+
+
+def _brief(lines: Sequence[View]) -> list[View]:
+    kept, seen = [], {("", "", "")}
+    for one in lines:
+        part = (one["set"], one["column"], one["value"])
+        if part not in seen or (one["set"] and not one["column"]):
+            kept.append(one)
+        seen.add(part)
+    return kept
 
 
 def _row(one: View) -> list[str]:

@@ -89,7 +89,8 @@ def last_held_out(name: str) -> tuple[int, str, dict[tuple[str, ...], int]]:
     from tuneline.client import find_server  # noqa: PLC0415
     from tuneline.plan.power import known_rows  # noqa: PLC0415 - see the module
 
-    guess = USUAL_ROWS, "a guess: say yours with --rows, or run the project once", {}
+    known: dict[tuple[str, ...], int] = {}
+    guess = USUAL_ROWS, "a guess: say yours with --rows, or run the project once", known
     try:
         client = find_server(settings())
         if client is None:

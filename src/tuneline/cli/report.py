@@ -165,7 +165,7 @@ def _compared(comparison: View | None) -> list[str]:
     """Further sets, slices and latency; the main set's numbers stand above."""
     if not comparison:
         return []
-    parts = [("compared", table_lines(comparison, most=MOST_LINES, main=False))]
+    parts = [("compared", table_lines(comparison, most=MOST_LINES, brief=True))]
     parts += [("latency", latency_lines(comparison))]
     return [
         line

@@ -40,10 +40,10 @@ def summary(timed: Timings) -> dict[str, Any]:
     found["least"], found["most"] = float(min(totals)), float(max(totals))
     if len(firsts) == len(timed):
         found |= _numbers(firsts, "ttft_")
-    counted = [tokens for _, _, tokens in timed if tokens is not None]
-    if len(counted) == len(timed) and sum(counted):
-        found["tokens_per_s"] = sum(counted) / math.fsum(totals)
-        found["tokens"] = sum(counted)
+    counted = [number for _, _, number in timed if number is not None]
+    tokens = sum(counted)
+    if len(counted) == len(timed) and tokens > 0:
+        found["tokens_per_s"], found["tokens"] = tokens / math.fsum(totals), tokens
     parts = [
         _numbers([float(x) for x in part], "")
         for part in np.array_split(np.array(totals), PARTS)

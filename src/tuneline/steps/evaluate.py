@@ -65,11 +65,14 @@ def run(step: Step) -> None:
 def _models(step: Step, live: Live | None) -> dict[str, dict[str, str]]:
     """What exactly is compared: the adapters by digest, the base by that of the file it was made from."""
     base = json.loads((step.inputs["base"] / "base.json").read_text(encoding="utf-8"))
-    found = {
+    sha256 = str(base.get("file_sha256", "")).removeprefix("sha256:")
+    found: dict[str, dict[str, str]] = {
         "candidate": {"digest": digest_path(step.inputs["adapter"])[0]},
-        "base": {"name": str(base.get("name", "")), "digest": str(base.get("file_sha256", ""))},
+        "base": {"name": str(base.get("name", "")), "digest": f"sha256:{sha256}"},
     }
-    return found | ({"live": {"digest": digest_path(live[1])[0]}} if live is not None else {})
+    if live is not None:
+        found["live"] = {"digest": digest_path(live[1])[0]}
+    return found
 
 
 def _compare_classes(
