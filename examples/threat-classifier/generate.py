@@ -1,5 +1,7 @@
 """Writes flows.jsonl: 2,400 network flows made up by rule, the same ones every time. `python generate.py`.
 
+And incidents.jsonl: 300 flows of attacks.
+
 Each flow has what a sensor would report (ports, bytes, durations, the request line) and a label: `benign`,
 `scan`, `exfiltration` or `brute-force`. The classes overlap, as they do in a network, and one flow in fifty
 has a wrong label, so no classifier is perfect.
@@ -10,6 +12,7 @@ import random
 from pathlib import Path
 
 FLOWS = 2400
+INCIDENTS = 300
 LABELS = {"benign": 0.70, "scan": 0.12, "brute-force": 0.10, "exfiltration": 0.08}
 PATHS = ("/", "/index.html", "/api/v1/items", "/static/app.js", "/login", "/search?q=shoes", "/health")
 PROBES = ("/admin.php", "/.env", "/wp-login.php", "/cgi-bin/test", "/../../etc/passwd", "/phpmyadmin")
@@ -57,7 +60,19 @@ def flows(count: int = FLOWS, seed: int = 20_240_229) -> list[dict]:
     return found
 
 
+def incidents(count: int = INCIDENTS, seed: int = 7) -> list[dict]:
+    """`count` flows of the attacks that an analyst looked into: no `benign` one, and no wrong label."""
+    chance = random.Random(seed)
+    found = []
+    for number in range(count):
+        label = chance.choice(("scan", "exfiltration", "brute-force"))
+        site = chance.choice(("berlin", "austin", "osaka"))
+        found.append({"flow": f"i{number:05d}", "site": site, **flow(label, chance), "label": label})
+    return found
+
+
 if __name__ == "__main__":
-    target = Path(__file__).with_name("flows.jsonl")
-    target.write_text("".join(json.dumps(row) + "\n" for row in flows()), encoding="utf-8")
-    print(f"{target}: {FLOWS} flows")
+    for name, rows in (("flows.jsonl", flows()), ("incidents.jsonl", incidents())):
+        target = Path(__file__).with_name(name)
+        target.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        print(f"{target}: {len(rows)} flows")

@@ -141,7 +141,7 @@ def test_metrics_are_those_of_their_definitions():
 
 
 def test_the_f1_bootstrap_agrees_with_scipy_on_200_random_tables(monkeypatch):
-    monkeypatch.setattr("tuneline.plan.gate.RESAMPLES", 99)
+    monkeypatch.setattr("tuneline.plan.paired.RESAMPLES", 99)
     rng = np.random.default_rng(1)
     for _ in range(200):
         chances = rng.dirichlet([3, 2, 12, 2])

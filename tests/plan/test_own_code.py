@@ -92,7 +92,8 @@ def test_the_line_is_read_by_the_parser_and_the_same_bytes_each_time():
     pipeline = parse_ir(first)
     assert [name for name in first["root"]["dag"]["tasks"]] == [
         *("live", "fetch", "prepare", "train", "hold-out", "score", "score-live"),
-        *("evaluate", "gate", "verify", "package", "propose"),
+        *("evaluate", "fetch-incidents", "prepare-incidents", "hold-out-incidents", "score-incidents"),
+        *("score-live-incidents", "evaluate-incidents", "gate", "verify", "package", "propose"),
     ]
     assert pipeline.name == "threat-classifier"
     inputs = first["root"]["inputDefinitions"]["parameters"]

@@ -280,3 +280,39 @@ def test_the_schema_knows_every_key():
     assert body["required"] == ["name", "data"]
     assert body["else"] == {"required": ["base_model"]}
     assert body["additionalProperties"] is False
+
+
+SETS = "evaluate:\n  slices: [a]\n  sets:\n    hard: {source: hard.csv, sha256: 'sha256:" + "A" * 64 + "'}\n"
+
+
+def test_held_out_sets_are_whole_with_absolute_sources_and_safety_columns_are_kept():
+    project = changed(SMALL + SETS + "  safety: {slices: {b: [x, 1]}}\n")
+    assert project.evaluate.sets == {
+        "hard": {"source": "/project/hard.csv", "where": "", "sha256": "a" * 64},
+    }
+    assert project.value("evaluate.sets.hard.source") == "/project/hard.csv"
+    assert project.data.keep == project.evaluate.slices == ("a", "b")
+    assert project.value("evaluate.safety") == {
+        "slices": {"b": ["x", "1"]}, "metric": "accuracy", "margin": 0.05, "alpha": 0.05,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ("sets: {hard: {sorce: x.csv}}", "unknown key `sorce` in `evaluate.sets.hard`; nearest: `source`"),
+        ("sets: {hard: {where: a > 1}}", "`evaluate.sets.hard.source` is missing"),
+        ("sets: {hard: {source: x, where: a >}}", "`evaluate.sets.hard.where`"),
+        ("sets: {live: {source: x.csv}}", "the name `live` means something else"),
+        ("sets: {live_x: {source: x.csv}}", "the name `live_x` means something else"),
+        ("sets: {Hard-One: {source: x.csv}}", "the name `Hard-One` does not fit"),
+        ("sets: {a: {source: x.csv, sha256: 12}}", "`evaluate.sets.a.sha256` must be 64 hexadecimal digits"),
+        ("safety: {slices: {a: x}}", "`evaluate.safety.slices.a` must be a list"),
+        ("safety: {slices: {a: []}}", "`evaluate.safety.slices.a` is an empty list"),
+        ("safety: {slices: [a]}", "`evaluate.safety.slices` must be a mapping of lists"),
+        ("safety: {margin: 0}", "`evaluate.safety.margin` is 0; it must be more than 0.0"),
+    ],
+)
+def test_a_wrong_set_is_told_with_its_line(written, fault):
+    told = faults(SMALL + "evaluate:\n  " + written)
+    assert any(line.startswith("tuneline.yaml:8: ") and fault in line for line in told), told

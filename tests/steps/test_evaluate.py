@@ -67,10 +67,17 @@ def test_candidate_and_base_are_scored_on_the_same_rows(world):
 
 
 def test_rows_the_live_release_was_trained_on_are_left_out_and_counted(world):
+    """Of a further set also those that the candidate learned, which went as it was prepared."""
     parameters = {"task": "classify", "dtype": "float32", "live_digest": "sha256:abc"}
-    step = run_step("evaluate", world / "live", parameters, inputs(world, live=world / "package"))
+    test = shutil.copytree(world / "test", world / "a-set")
+    about = {"source": "hard.csv", "digest": "sha256:d", "dropped": {"trained": 7, "blank": 1}}
+    info = json.loads((test / "info.json").read_text()) | {"set": about}
+    (test / "info.json").write_text(json.dumps(info))
+    step = run_step("evaluate", world / "live", parameters, inputs(world, live=world / "package", test=test))
     report = json.loads(step.out("report").read_text())
-    assert (report["rows"], report["left_out"], report["live_digest"]) == (55, 5, "sha256:abc")
+    assert (report["rows"], report["left_out"], report["live_digest"]) == (55, 5 + 7, "sha256:abc")
+    assert report["set"] == about
+    assert report["models"]["candidate"] == report["models"]["live"]
     assert report["live"] == report["candidate"]
     assert any("5 held-out rows were left out" in event.get("message", "") for event in step.events())
 

@@ -7,9 +7,12 @@ import threading
 
 import pytest
 import uvicorn
+from click.testing import CliRunner
+from tests.cli.test_compared import COMPARISON
 
 from tuneline.actions import Platform
 from tuneline.actions.ports import Server
+from tuneline.cli.main import cli
 from tuneline.execute.files import digest_path
 from tuneline.record.record import Record
 from tuneline.steps import asking
@@ -86,13 +89,16 @@ def write_package(folder, weights="one"):
     return manifest
 
 
-def propose(folder, weights="one", *, passed=True, live_digest=""):
+def propose(folder, weights="one", *, passed=True, live_digest="", **verdict):
     manifest = write_package(folder / "package", weights)
     (folder / "base").mkdir()
     (folder / "base" / "model.safetensors").write_text("weights")
     names = ("adapter_digest", "served_digest", "template_hash", "tokenizer_hash")
     told = {
-        "verdict": {"passed": passed, "rules": [{"rule": "accuracy > 0.8", "passed": passed, "reason": ""}]},
+        "verdict": {
+            "passed": passed, **verdict,
+            "rules": [{"rule": "accuracy > 0.8", "passed": passed, "reason": ""}],
+        },
         "proof": {
             "passed": True, "runtime": "llamacpp", "base_digest": digest_path(folder / "base")[0],
             **{name: manifest[name] for name in names},
@@ -123,6 +129,24 @@ def test_a_passed_package_becomes_a_release_once(server, tmp_path):
     code, again, _ = propose(tmp_path / "again")
     assert again["release"] == "m@1.0.0"
     assert again["reason"].startswith("identical")
+
+
+def test_a_release_keeps_what_it_was_compared_with_and_shows_it(server, tmp_path):
+    models = {**COMPARISON["models"], "candidate": {}}  # own code: its digest is known as it is packed
+    code, said, _ = propose(tmp_path / "first", comparison={**COMPARISON, "models": models})
+    assert code == 0, said
+    shown = CliRunner().invoke(cli, ["releases", "show", "m@1.0.0"])
+    assert shown.exit_code == 0, shown.output
+    for part in (
+        "compared         set   slice       rows  metric    candidate    base    live  difference to live",
+        "                 hard  all           90  accuracy     0.9100       -  0.9500  -0.0400",
+        "latency          candidate: p50 0.1000 s, p95 0.2500 s",
+        "what             candidate: sha256:one",
+        "                 live: reviews@1.0.0 sha256:l",
+    ):
+        assert part in shown.output
+    kept = json.loads(CliRunner().invoke(cli, ["releases", "show", "m@1.0.0", "--json"]).output)
+    assert kept["verdict"]["comparison"]["sets"] == COMPARISON["sets"]
 
 
 def test_a_refused_package_is_recorded_as_rejected(server, tmp_path):

@@ -48,7 +48,9 @@ def load_project(path: Path, params: tuple[str, ...]) -> "Loaded":
         ) from error
     rules = [(place, str(rule)) for place, rule in _placed(path, loaded)]
     own = bool(loaded.project.evaluate.entry)
-    faults = _faults(rules, loaded.project.value("evaluate.slices"), own)
+    slices, sets = loaded.project.value("evaluate.slices"), list(loaded.project.value("evaluate.sets"))
+    faults = _faults(rules, slices, own, sets)
+    faults += _safety_faults(path, loaded, own)
     if faults:
         raise _with([], faults, "docs/gate.md says what a rule may be.")
     return loaded
@@ -125,16 +127,29 @@ def _line(fault: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _faults(rules: list[tuple[str, str]], slices: list[str] | None, own: bool) -> list[str]:
+def _faults(
+    rules: list[tuple[str, str]], slices: list[str] | None, own: bool, sets: list[str] | None = None
+) -> list[str]:
     """One line a fault of `(place, rule)`s, each with its place. own: metrics may be those of own code."""
     from tuneline.plan.rule_names import AnyName  # noqa: PLC0415 - see the module
     from tuneline.plan.rules import check_rules  # noqa: PLC0415
 
     found = []
     for place, rule in rules:
-        for fault in check_rules([rule], slices, AnyName() if own else ()):
+        for fault in check_rules([rule], slices, AnyName() if own else (), sets):
             found.append(f"{place}{fault.removeprefix('gate[1] ')}")
     return found
+
+
+def _safety_faults(path: Path, loaded: "Loaded", own: bool) -> list[str]:
+    """What is wrong with `evaluate.safety`: its rules are the gate's, so it is told as theirs is."""
+    from tuneline.plan.rule_names import AnyName  # noqa: PLC0415 - see the module
+    from tuneline.plan.rules import check_rules  # noqa: PLC0415
+    from tuneline.plan.safety import safety_rules  # noqa: PLC0415
+
+    rules = safety_rules(loaded.project.value("evaluate.safety"))[:1]  # all alike but for the slice
+    place = f"{loaded.file}: evaluate.safety: "
+    return [place + fault.partition("`: ")[2] for fault in check_rules(rules, own=AnyName() if own else ())]
 
 
 def _placed(path: Path, loaded: "Loaded") -> list[tuple[str, str]]:

@@ -54,6 +54,7 @@ def check(project: Path, params: tuple[str, ...], rows: int | None, as_json: boo
     Exit code 2 if there is a fault.
     """
     from tuneline.plan.power import decidable  # noqa: PLC0415 - see the module
+    from tuneline.plan.safety import safety_rules  # noqa: PLC0415
 
     try:
         loaded = load_project(project, params)
@@ -63,14 +64,15 @@ def check(project: Path, params: tuple[str, ...], rows: int | None, as_json: boo
         else:
             show_error(error)
         raise click.exceptions.Exit(exits.USAGE) from error
-    held_out, how = (rows, "as given") if rows else last_held_out(loaded.project.name)
-    said = decidable(loaded.project.value("gate"), held_out)
+    held_out, how, known = (rows, "as given", {}) if rows else last_held_out(loaded.project.name)
+    rules = [*loaded.project.gate, *safety_rules(loaded.project.value("evaluate.safety"))]
+    said = decidable(rules, held_out, known)
     if as_json:
         body = {"ok": True, "faults": [], "name": loaded.project.name, "rows": held_out, "rows_from": how}
         print_json(body | {"gate": said})
         return
     click.echo(f"{loaded.project.name}: no faults.")
-    if not loaded.project.gate:
+    if not rules:
         click.echo("The gate is empty: every candidate passes it.")
         return
     click.echo(f"What the gate decides with {held_out} held-out rows ({how}):")
@@ -78,12 +80,17 @@ def check(project: Path, params: tuple[str, ...], rows: int | None, as_json: boo
         click.echo(f"  {line}")
 
 
-def last_held_out(name: str) -> tuple[int, str]:
-    """How many rows the last run of a project held out, and that it did; a guess if nobody can be asked."""
+def last_held_out(name: str) -> tuple[int, str, dict[tuple[str, ...], int]]:
+    """How many rows the last run of a project held out, that it did, and the rows of its slices and sets.
+
+    A guess if nobody can be asked.
+    """
     from tuneline.cli.connect import settings  # noqa: PLC0415 - httpx
     from tuneline.client import find_server  # noqa: PLC0415
+    from tuneline.plan.power import known_rows  # noqa: PLC0415 - see the module
 
-    guess = USUAL_ROWS, "a guess: say yours with --rows, or run the project once"
+    known: dict[tuple[str, ...], int] = {}
+    guess = USUAL_ROWS, "a guess: say yours with --rows, or run the project once", known
     try:
         client = find_server(settings())
         if client is None:
@@ -92,7 +99,8 @@ def last_held_out(name: str) -> tuple[int, str]:
             for run in client.runs(limit=5, project=name):
                 report = client.run(run["id"]).get("report") or {}
                 if (report.get("data") or {}).get("test"):
-                    return int(report["data"]["test"]), f"as in run {run['id']}"
+                    known = known_rows((report.get("verdict") or {}).get("comparison") or {})
+                    return int(report["data"]["test"]), f"as in run {run['id']}", known
     except TunelineError:  # a check must not fail for want of a server
         pass
     return guess

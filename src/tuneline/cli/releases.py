@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from tuneline.cli import exits
+from tuneline.cli.compared import latency_lines, subject_lines, table_lines
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
 
@@ -70,6 +74,20 @@ def show(release: str, as_json: bool) -> None:
     ]
     for name, value in rows:
         click.echo(f"{name:16} {value if value is not None else '-'}")
+    if comparison := (found["verdict"] or {}).get("comparison"):
+        _show_comparison(comparison)
+
+
+def _show_comparison(comparison: Mapping[str, Any]) -> None:
+    """What the release was judged by, and what exactly was compared."""
+    parts = (
+        ("compared", table_lines(comparison)),
+        ("latency", latency_lines(comparison)),
+        ("what", subject_lines(comparison)),
+    )
+    for title, lines in parts:
+        for at, line in enumerate(lines):
+            click.echo(f"{'' if at else title:16} {line}".rstrip())
 
 
 comment_option = click.option("--comment", default="", help="Why; it is kept in the ledger.")

@@ -6,6 +6,7 @@ from textwrap import wrap
 from typing import Any
 
 from tuneline.cli import exits
+from tuneline.cli.compared import latency_lines, table_lines
 from tuneline.cli.progress import duration, seconds_between
 
 View = Mapping[str, Any]
@@ -19,6 +20,8 @@ COLUMNS = (
 """Numbers of the evaluation's report and what people call them."""
 PAD = 13
 """Where values stand."""
+MOST_LINES = 24
+"""Of the comparison's table; `tuneline releases show` has all of it."""
 WIDTH = 110
 """Longer reasons go on in a further line."""
 
@@ -32,6 +35,7 @@ def lines(run: View, endpoint: View | None) -> list[str]:
     said += f", {cached} of {len(run['tasks'])} tasks from the cache" if cached else ""
     found = [f"{run['project']}: run {run['id']} {run['state'].lower()}{said}"]
     found += _metrics(report.get("metrics"), report.get("verdict"))
+    found += _compared((report.get("verdict") or {}).get("comparison"))
     found += _verdict(report.get("verdict"))
     found += _proof(report.get("proof"))
     found += _release(report.get("release"))
@@ -157,6 +161,20 @@ def _metrics(metrics: View | None, verdict: View | None) -> list[str]:
     return [*found, f"  on {metrics['rows']} held-out rows{note}"]
 
 
+def _compared(comparison: View | None) -> list[str]:
+    """Further sets, slices and latency; the main set's numbers stand above."""
+    if not comparison:
+        return []
+    parts = [("compared", table_lines(comparison, most=MOST_LINES, brief=True))]
+    parts += [("latency", latency_lines(comparison))]
+    return [
+        line
+        for title, lines in parts
+        for line in ([""] if lines else [])
+        + [_line("" if at else title, one) for at, one in enumerate(lines)]
+    ]
+
+
 def _cell(value: Any, width: int) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:{width}.3f}"
 
@@ -171,7 +189,8 @@ def _verdict(verdict: View | None) -> list[str]:
     if not verdict["passed"]:  # its reason says again what stands at the rules
         found = ["", _line("gate", "REFUSED")]
     for rule in verdict["rules"]:
-        found.append(f"    {'holds' if rule['passed'] else 'FAILS':{PAD - 4}}{rule['rule']}")
+        origin = f"   ({rule['origin']})" if rule.get("origin") else ""
+        found.append(f"    {'holds' if rule['passed'] else 'FAILS':{PAD - 4}}{rule['rule']}{origin}")
         reason = str(rule["reason"]).removeprefix("holds: ").removeprefix("does not hold: ")
         found += wrap(reason, WIDTH, initial_indent=" " * PAD, subsequent_indent=" " * PAD)
         for test in rule.get("tests") or ():

@@ -57,6 +57,12 @@ class Comparison:
     """Why it is not known whether anything is live; empty when it is known."""
     own_metrics: frozenset[str] = frozenset()
     """Metrics that the project's own code reported, or gave for each row."""
+    sets: Mapping[str, "Comparison"] = field(default_factory=dict)
+    """The same of each further held-out set, by name."""
+    latency: Mapping[str, Any] = field(default_factory=dict)
+    """What `measure` found, as `plan.latency` has it; empty where nothing was measured."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What was compared: digests of rows, sources and models."""
 
     @classmethod
     def of(

@@ -6,15 +6,20 @@ default, so `-p train.r=16`, Airflow's form and KFP's form mean the same. Limits
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from tuneline.plan.components import LINE, Component, Param
+from tuneline.plan.latency import names_latency
+from tuneline.plan.more_tasks import with_latency, with_sets
 from tuneline.plan.own_line import own_line
 from tuneline_ir import convert
 
 SCHEMA_VERSION = "2.1.0"
 IMAGE = "tuneline"
 """The image of our own steps: locally this interpreter, elsewhere the one built from the repository."""
+SAFETY = Param("safety", "STRUCT", field="evaluate.safety")
+"""What the gate reads besides, where there are safety slices."""
 BACKOFF = {"backoffDuration": "1s", "backoffFactor": 2.0, "backoffMaxDuration": "60s"}
 
 
@@ -31,7 +36,7 @@ def compile_project(project: Values) -> dict[str, Any]:
 
     Raises: ValueError if a value does not fit; SpecError if the project's own code is too large.
     """
-    line = own_line(project) if project.value("train.entry") else LINE
+    line = line_of(project)
     return {
         "pipelineInfo": {"name": str(project.value("name"))},
         "components": {f"comp-{step.name}": _component(step) for step in line},
@@ -42,6 +47,19 @@ def compile_project(project: Values) -> dict[str, Any]:
         },
         "schemaVersion": SCHEMA_VERSION,
     }
+
+
+def line_of(project: Values) -> Sequence[Component]:
+    """The components of a project's line: those of every project, and those its keys ask for.
+
+    Raises: SpecError if the project's own code is too large.
+    """
+    line = own_line(project) if project.value("train.entry") else LINE
+    line = with_sets(line, project.value("evaluate.sets"))
+    if names_latency(project.value("gate")):
+        line = with_latency(line, own=bool(project.value("train.entry")))
+    safety = (SAFETY,) if project.value("evaluate.safety")["slices"] else ()
+    return tuple(replace(step, params=step.params + safety) if step.name == "gate" else step for step in line)
 
 
 def input_name(dotted: str) -> str:

@@ -7,46 +7,31 @@ bootstrap. A rule that cannot be evaluated refuses, with the reason. `docs/gate.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tuneline.errors import SpecError
-from tuneline.plan.comparison import Comparison, difference, has, total
-from tuneline.plan.power import MIN_ROWS, decidable
-from tuneline.plan.rule_names import METRICS, lower_is_better
-from tuneline.plan.rules import Rule, Test, check_rules, evaluate, parse
-from tuneline.plan.statistics import (
-    Interval,
-    better_p,
-    bootstrap,
-    exact_interval,
-    noninferior_p,
-    tango_interval,
-    unseen_share,
-)
+from tuneline.plan.comparison import Comparison
+from tuneline.plan.latency import readable
+from tuneline.plan.paired import NOT, Refused, decide, no_live
+from tuneline.plan.power import decidable
+from tuneline.plan.rules import Rule, check_rules, evaluate, parse
+from tuneline.plan.safety import safety_rules, safety_said
 from tuneline.plan.verdict import Evidence, Finding, Verdict
 
 __all__ = ["Evidence", "Finding", "Verdict", "check_rules", "decidable", "judge"]
 
-RESAMPLES = 9_999
-SEED = 20_240_229
-"""Of the bootstrap. Fixed, so that the same predictions always give the same verdict."""
 
+def judge(rules: Sequence[Any], comparison: Comparison, safety: Mapping[str, Any] | None = None) -> Verdict:
+    """The verdict of a project's rules on a comparison. No rules at all pass, and the verdict says so.
 
-_NOT = "cannot be evaluated"
-
-
-class _Refused(Exception):
-    """A rule cannot be evaluated; the message is why."""
-
-
-def judge(rules: Sequence[Any], comparison: Comparison) -> Verdict:
-    """The verdict of a project's rules on a comparison. No rules at all pass, and the verdict says so."""
+    safety: the value of `evaluate.safety`; its rules stand after the project's own.
+    """
     findings = tuple(_finding(rule, comparison) for rule in rules)
+    for rule in safety_rules(safety or {}):
+        findings += (replace(_finding(rule, comparison), origin=safety_said(safety or {})),)
     refused = [finding for finding in findings if not finding.passed]
-    if not rules:
+    if not findings:
         reason = "no rules: the gate is empty, so everything passes it"
     elif refused:
         reason = "; ".join(f"`{finding.rule}`: {finding.reason}" for finding in refused)
@@ -61,21 +46,21 @@ def _finding(text: Any, comparison: Comparison) -> Finding:
     tests: list[Evidence] = []
     try:
         if not isinstance(text, str):
-            raise _Refused(f"{_NOT}: a rule is a text, this is {text!r}")
+            raise Refused(f"{NOT}: a rule is a text, this is {text!r}")
         if comparison.rows == 0:
-            raise _Refused(f"{_NOT}: there are no held-out rows")
-        rule = parse(text, comparison.own_metrics)
+            raise Refused(f"{NOT}: there are no held-out rows")
+        rule = parse(text, comparison.own_metrics.union(*(s.own_metrics for s in comparison.sets.values())))
         context = _context(comparison)
         for path in rule.paths:
             value = _read(path, context, comparison)
             if isinstance(value, int | float):
                 values[".".join(path)] = value
-        tests.extend(_test(test, comparison) for test in rule.tests)
+        tests.extend(decide(test, comparison) for test in rule.tests)
         context.update({f"test_{number}": test.passed for number, test in enumerate(tests)})
         passed = evaluate(rule, context)
     except SpecError as fault:
-        return Finding(str(text), False, f"{_NOT}: {fault.message}", values, tuple(tests))
-    except _Refused as refusal:
+        return Finding(str(text), False, f"{NOT}: {fault.message}", values, tuple(tests))
+    except Refused as refusal:
         return Finding(str(text), False, str(refusal), values, tuple(tests))
     return Finding(rule.text, passed, _why(rule, passed, values, tests), values, tuple(tests))
 
@@ -105,6 +90,16 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     for who in ("base", "live"):
         if who in metrics:
             context[who] = _finite(metrics[who])
+    if comparison.latency:
+        context["latency"] = readable(comparison.latency["candidate"])
+        if comparison.latency.get("live") and "live" in context:
+            context["live"]["latency"] = readable(comparison.latency["live"])
+    for name, inner in comparison.sets.items():
+        found = _context(inner)
+        for who in ("base", "live"):
+            if (theirs := found.pop(who, None)) is not None and who in context:
+                context[who].setdefault("sets", {})[name] = theirs
+        context.setdefault("sets", {})[name] = found
     return context
 
 
@@ -128,148 +123,28 @@ def _cells(matrix: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def _read(path: tuple[str, ...], context: Mapping[str, Any], comparison: Comparison) -> Any:
-    """What a name stands for. Raises: _Refused with the reason if it stands for nothing."""
+    """What a name stands for. Raises: Refused with the reason if it stands for nothing."""
     written = ".".join(path)
     if path[0] == "live" and "live" not in context:
-        why = _no_live(comparison)
-        raise _Refused(
-            f"{_NOT}: {why}, so `{written}` has no value (`noninferior` holds for a first release)"
-        )
+        why = no_live(comparison)
+        raise Refused(f"{NOT}: {why}, so `{written}` has no value (`noninferior` holds for a first release)")
     value: Any = context
     for depth, name in enumerate(path):
         if not isinstance(value, Mapping) or name not in value:
             known = ", ".join(sorted(map(str, value)))[:200] if isinstance(value, Mapping) else ""
             what = "is not a finite number or not in the evaluation's report"
-            if "slices" in path[:depth]:
+            if name == "latency":
+                what = "was not measured (it is where the gate names it as the run starts)"
+            elif path[depth - 1 : depth] == ("latency",):
+                what = f"is not measured on this runtime (there are: {known or 'none'})"
+            elif path[depth - 1 : depth] == ("sets",):
+                what = f"is no held-out set that was compared (there are: {known or 'none'})"
+            elif "slices" in path[:depth]:
                 what = f"has no held-out row or is not in `evaluate.slices` (there are: {known or 'none'})"
             elif depth and path[depth - 1] not in ("base", "live"):
                 what = f"is not there (there are: {known or 'none'})"
-            raise _Refused(f"{_NOT}: `{'.'.join(path[: depth + 1])}` {what}")
+            raise Refused(f"{NOT}: `{'.'.join(path[: depth + 1])}` {what}")
         value = value[name]
     if value == {} or (isinstance(value, Mapping) and value.get("rows") == 0):
-        raise _Refused(f"{_NOT}: `{written}` is empty")
+        raise Refused(f"{NOT}: `{written}` is empty")
     return value
-
-
-def _no_live(comparison: Comparison) -> str:
-    if comparison.live_unknown:
-        return f"it is not known what is live ({comparison.live_unknown})"
-    if comparison.live_digest:
-        return f"the evaluation has no answers of the live release {comparison.live_release}"
-    return "nothing is live"
-
-
-def _test(test: Test, comparison: Comparison) -> Evidence:
-    """Decide one test. Raises: _Refused if it cannot be decided."""
-    if test.against not in comparison.answers:
-        if (
-            test.name == "noninferior"
-            and test.against == "live"
-            and _no_live(comparison) == "nothing is live"
-        ):
-            reason = "first release: nothing is live that it could be worse than"
-            return _evidence(test, True, reason, "none", 0)
-        raise _Refused(f"{_NOT}: `{test.text}`: {_no_live(comparison)}")
-    rows = comparison.shared(test.against, _where(test, comparison))
-    if len(rows) < MIN_ROWS:
-        left = f" ({comparison.left_out} left out)" if comparison.left_out else ""
-        raise _Refused(
-            f"{_NOT}: `{test.text}`: {len(rows)} rows{left} are too few, it takes at least {MIN_ROWS}"
-        )
-    _refuse_another(test, comparison)
-    decided = _on_accuracy if test.metric[-1] == "accuracy" else _on_bootstrap
-    return decided(test, comparison, rows)
-
-
-def _refuse_another(test: Test, comparison: Comparison) -> None:
-    """A paired test computes the metric from the predictions; own code may mean another by its name."""
-    metric = test.metric[-1]
-    if not has(comparison, metric, "candidate") or not has(comparison, metric, test.against):
-        raise _Refused(
-            f"{_NOT}: `{test.text}`: the predictions have no `{metric}` of each row"
-            + ("" if metric in METRICS else '; give it in their `scores`: {"prediction", "scores"}')
-        )
-    if metric not in comparison.own_metrics or test.metric[0] == "slices":
-        return
-    everywhere = comparison.shared("candidate")
-    counted, said = (
-        total(comparison, metric, "candidate", everywhere),
-        comparison.metrics["candidate"][metric],
-    )
-    if abs(counted - said) > 1e-6:
-        raise _Refused(
-            f"{_NOT}: `{test.text}`: `{metric}` of the project's own code is {said:.4f}, and "
-            f"{counted:.4f} by the predictions: it is another metric; give it another name, and its value in "
-            "each row's `scores`"
-        )
-
-
-def _where(test: Test, comparison: Comparison) -> NDArray[np.bool_] | None:
-    if test.metric[0] != "slices":
-        return None
-    column, value = test.metric[1:3]
-    if column not in comparison.slices:
-        known = ", ".join(comparison.slices) or "none"
-        raise _Refused(f"{_NOT}: there is no slice column `{column}` (there are: {known})")
-    return np.asarray(comparison.slices[column] == value, dtype=np.bool_)
-
-
-def _on_accuracy(test: Test, comparison: Comparison, rows: NDArray[np.int64]) -> Evidence:
-    ours, theirs = comparison.right("candidate", rows), comparison.right(test.against, rows)
-    wins, losses, n = int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), len(rows)
-    if test.name == "noninferior":
-        p_value = noninferior_p(wins, losses, n, test.margin)
-        interval, method = tango_interval(wins, losses, n, test.alpha), "Tango score bound"
-    else:
-        p_value = better_p(wins, losses)
-        interval, method = exact_interval(wins, losses, n, test.alpha), "McNemar exact"
-    passed = p_value <= test.alpha
-    reason = _bound_said(test, (wins - losses) / n, interval, passed, n, f"; p={p_value:.3g}")
-    return _evidence(
-        test, passed, f"{reason}; only the candidate right: {wins}, only {test.against}: {losses}", method, n,
-        estimate=(wins - losses) / n, interval=(interval.low, interval.high), p_value=p_value,
-        candidate=float(ours.mean()), reference=float(theirs.mean()),
-        discordant={"candidate_only": wins, "reference_only": losses},
-    )  # fmt: skip
-
-
-def _on_bootstrap(test: Test, comparison: Comparison, rows: NDArray[np.int64]) -> Evidence:
-    metric = test.metric[-1]
-    made = difference(comparison, metric, test.against, rows)
-    if not np.isfinite(made.per_row).all():
-        raise _Refused(f"{_NOT}: `{test.text}`: the predictions have no probabilities for `{metric}`")
-    found = bootstrap(made.per_row, made.value, alpha=test.alpha, resamples=RESAMPLES, seed=SEED)
-    interval, method = found.interval, f"BCa bootstrap, {RESAMPLES} resamples, seed {SEED}"
-    if not found.differing:  # one difference on every row: the spread is unseen, not zero
-        share, at = unseen_share(len(rows), test.alpha), found.estimate
-        interval, method = Interval(at - share, at + share), "no row differs: rule of three"
-    if lower_is_better(metric):
-        bound, passed = interval.high, interval.high < test.margin
-    else:
-        bound, passed = interval.low, interval.low > -test.margin
-    reason = _bound_said(test, found.estimate, interval, passed, len(rows), "")
-    if not math.isfinite(bound):
-        raise _Refused(f"{_NOT}: `{test.text}`: the bootstrap's bound is {bound}")
-    return _evidence(
-        test, passed, reason, method, len(rows),
-        estimate=found.estimate, interval=(interval.low, interval.high),
-        candidate=total(comparison, metric, "candidate", rows),
-        reference=total(comparison, metric, test.against, rows),
-    )  # fmt: skip
-
-
-def _bound_said(test: Test, estimate: float, interval: Interval, passed: bool, rows: int, more: str) -> str:
-    lower = lower_is_better(test.metric[-1])
-    bound, limit = (interval.high, test.margin) if lower else (interval.low, -test.margin)
-    word = ("under" if passed else "not under") if lower else ("above" if passed else "not above")
-    return (
-        f"{'.'.join(test.metric)} {estimate:+.4f} against {test.against} on {rows} rows; "
-        f"{100 * (1 - test.alpha):g}% bound {bound:+.4f} is {word} {limit + 0.0:+g}{more}"
-    )
-
-
-def _evidence(test: Test, passed: bool, reason: str, method: str, rows: int, **numbers: Any) -> Evidence:
-    metric = ".".join(test.metric)
-    return Evidence(
-        test.text, passed, reason, metric, test.against, test.margin, test.alpha, method, rows, **numbers
-    )

@@ -5,7 +5,7 @@ Exact sums over the multinomial counts (accuracy) or the binomial (bare comparis
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -27,7 +27,12 @@ USUAL_SHARE = 0.10
 _BARE = re.compile(r"\s*accuracy\s*(>=|>)\s*(0?\.\d+|0|1|1\.0*)\s*")
 
 
-def decidable(rules: Sequence[Any], rows: int) -> list[str]:
+Known = Mapping[tuple[str, ...], int]
+"""Rows of slices and sets, as far as they are known: `("slices", "site", "berlin")`, `("sets", "hard")`,
+`("sets", "hard", "slices", "site", "berlin")`."""
+
+
+def decidable(rules: Sequence[Any], rows: int, known: Known | None = None) -> list[str]:
     """One line a rule (those that can be read): what `rows` held-out rows can decide about it."""
     lines = []
     for text in rules:
@@ -36,7 +41,7 @@ def decidable(rules: Sequence[Any], rows: int) -> list[str]:
         except SpecError:
             continue  # `check_rules` reports it
         if rule is not None:
-            lines.extend(_of_rule(rule, rows))
+            lines.extend(_of_rule(rule, rows, known or {}))
     return lines
 
 
@@ -53,25 +58,53 @@ def most_differing(rows: int, margin: float, alpha: float) -> int:
     return 2 * low if low >= 0 else -1
 
 
-def _of_rule(rule: Rule, rows: int) -> list[str]:
-    lines = [_of_test(test, rows) for test in rule.tests]
+def rows_needed(margin: float, alpha: float) -> int:
+    """The fewest rows on which `noninferior` of accuracy holds if no answer differs; margin above 0."""
+    return max(MIN_ROWS, math.ceil(NormalDist().inv_cdf(1 - alpha) ** 2 * (1 - margin) / margin))
+
+
+def _of_rule(rule: Rule, rows: int, known: Known) -> list[str]:
+    lines = [_of_test(test, rows, known) for test in rule.tests]
     bare = _BARE.fullmatch(rule.text)
     if bare and rows > 0:
         lines.append(_bare(rule.text, float(bare.group(2)), bare.group(1) == ">", rows))
     return lines
 
 
-def _of_test(test: Test, rows: int) -> str:
+def known_rows(comparison: Mapping[str, Any]) -> dict[tuple[str, ...], int]:
+    """The rows of every slice and further set of a verdict's comparison, as `plan.compared` makes it."""
+    found: dict[tuple[str, ...], int] = {}
+    for one in comparison.get("lines", ()):
+        of_set = ("sets", one["set"]) if one["set"] else ()
+        of_slice = ("slices", one["column"], one["value"]) if one["column"] else ()
+        if of_set or of_slice:
+            found[(*of_set, *of_slice)] = int(one["rows"])
+    return found
+
+
+def _of_test(test: Test, rows: int, known: Known) -> str:
+    if test.metric[0] == "latency":
+        return f"{test.text}: seconds over prompts: what they decide depends on the machine (bootstrap)"
+    part = test.metric[:-1]
+    if part[:1] == ("sets",) and part not in known:
+        return f"{test.text}: what it can decide is known once a run has held out rows of `{'.'.join(part)}`"
+    rows = known.get(part, rows)
     if rows < MIN_ROWS:
-        return f"{test.text}: refuses: {rows} held-out rows are too few, it takes at least {MIN_ROWS}"
+        return f"{test.text}: refuses: {rows} held-out rows are too few, it takes at least {_least(test)}"
     if lower_is_better(test.metric[-1]):
         return f"{test.text}: what {rows} rows decide depends on the predictions (bootstrap)"
     said = f"{test.text}: with {rows} rows "
-    if test.metric[0] == "slices":
+    if part and part not in known:
         said = f"{test.text}: if all {rows} rows were of that slice, "
     if test.metric[-1] != "accuracy":
         said += "its bootstrap bound depends on the predictions; as a guide, for accuracy "
     return said + (_noninferior(test, rows) if test.name == "noninferior" else _better(test, rows))
+
+
+def _least(test: Test) -> int:
+    """The fewest rows with which a test can pass a candidate that answers as the other model does."""
+    able = test.name == "noninferior" and test.metric[-1] == "accuracy" and test.margin > 0
+    return rows_needed(test.margin, test.alpha) if able else MIN_ROWS
 
 
 def _noninferior(test: Test, rows: int) -> str:
@@ -96,8 +129,7 @@ def _enough(margin: float, alpha: float) -> str:
     """Rows at which the bound clears the margin when no answer differs: n m / (1 - m) >= z^2."""
     if margin == 0:
         return "with margin=0 it asks for a better one, as `better` does"
-    needed = math.ceil(NormalDist().inv_cdf(1 - alpha) ** 2 * (1 - margin) / margin)
-    return f"even if no answer differs it takes {needed} rows"
+    return f"even if no answer differs it takes {rows_needed(margin, alpha)} rows"
 
 
 def _better(test: Test, rows: int) -> str:

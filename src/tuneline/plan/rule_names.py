@@ -16,7 +16,11 @@ SLICE_METRICS = tuple(
     name for name in METRICS if name not in ("precision", "recall", "r2", "ece", "log_loss")
 ) + ("rows",)
 TESTS = ("noninferior", "better")
-ROOTS = (*METRICS, *TABLES, "base", "live", "slices", "rows", "left_out")
+LATENCY = ("p50", "p95", "mean", "ttft_p50", "ttft_p95", "ttft_mean", "tokens_per_s", "prompts", "requests")
+"""`latency.p95` and so on: seconds, measured of the runtime as it will be deployed."""
+PAIRED_LATENCY = ("mean", "ttft_mean")
+"""Of those, what `noninferior` and `better` know: means of seconds over prompts."""
+ROOTS = (*METRICS, *TABLES, "base", "live", "slices", "sets", "latency", "rows", "left_out")
 PAIRED = tuple(name for name in METRICS if name not in ("precision", "recall", "r2"))
 """Metrics that `noninferior` and `better` know."""
 _LOWER = frozenset({"ece", "log_loss", "mse", "mae", "rmse"})
@@ -27,12 +31,17 @@ class AnyName(frozenset[str]):
     """Metrics of own code before it ran: any name may be one."""
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name not in ("base", "live", "slices")
+        return isinstance(name, str) and name not in ("base", "live", "slices", "sets", "latency")
 
 
 def lower_is_better(metric: str) -> bool:
     """Whether less of a metric is better: of errors and losses, those of own code told by their name."""
     return metric in _LOWER or metric.endswith(("loss", "error", "mse", "mae"))
+
+
+def split_set(path: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The held-out set that a name speaks of, "" for the main one, and the name within it."""
+    return (path[1], path[2:]) if path[:1] == ("sets",) and len(path) > 1 else ("", path)
 
 
 def nearest(word: str, known: Collection[str]) -> str:

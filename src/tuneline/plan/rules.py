@@ -15,8 +15,10 @@ import cel
 from tuneline.errors import SpecError
 from tuneline.plan.rule_names import (
     CLASS_METRICS,
+    LATENCY,
     METRICS,
     PAIRED,
+    PAIRED_LATENCY,
     ROOTS,
     SLICE_METRICS,
     TABLES,
@@ -24,7 +26,9 @@ from tuneline.plan.rule_names import (
     UNBOUNDED,
     nearest,
     reason_of,
+    split_set,
 )
+from tuneline.plan.rule_sample import sample
 from tuneline.plan.rule_tokens import Token, kind_at, text_at, tokens_of
 
 _MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
@@ -43,7 +47,7 @@ class Test:
 
     name: str
     metric: tuple[str, ...]
-    """`("accuracy",)` or `("slices", column, value, "accuracy")`."""
+    """`("accuracy",)`, `("slices", column, value, "accuracy")` or either after `("sets", name)`."""
     against: str
     """`live` or `base`."""
     margin: float
@@ -97,11 +101,15 @@ def parse(text: str, own: Collection[str] = ()) -> Rule:
 
 
 def check_rules(
-    rules: Sequence[Any], slices: Collection[str] | None = None, own: Collection[str] = ()
+    rules: Sequence[Any],
+    slices: Collection[str] | None = None,
+    own: Collection[str] = (),
+    sets: Collection[str] | None = None,
 ) -> list[str]:
     """Every fault of a project's rules, one line each; empty if there is none.
 
     `slices`: the columns that `evaluate.slices` lists, if they are known: a rule over another one is a fault.
+    `sets`: the names of `evaluate.sets`, likewise.
     """
     faults = []
     for number, rule in enumerate(rules, start=1):
@@ -118,6 +126,10 @@ def check_rules(
             if slices is not None and column and column[0] not in slices:
                 hint = f"list it in `evaluate.slices`{nearest(column[0], slices)}"
                 faults.append(f"gate[{number}] `{rule}`: `{column[0]}` is no slice; {hint}")
+            named = split_set(path[1:] if path[0] in ("base", "live") else path)[0]
+            if sets is not None and "sets" in path[:2] and (not sets or (named and named not in sets)):
+                hint = f"give it in `evaluate.sets`{nearest(named, sets)}"
+                faults.append(f"gate[{number}] `{rule}`: `{named or 'sets'}` is no held-out set; {hint}")
     return faults
 
 
@@ -189,8 +201,22 @@ def _check_path(path: tuple[str, ...], own: Collection[str]) -> None:
         rest = path[1:]
         if not rest:
             raise SpecError(f"`{written}` is a model, not a number; write e.g. `{written}.accuracy`")
-        if rest[0] not in (*METRICS, *TABLES, "slices") and rest[0] not in own:
+        if rest[0] not in (*METRICS, *TABLES, "slices", "sets", "latency") and rest[0] not in own:
             raise SpecError(f"unknown metric `{written}`{nearest(rest[0], METRICS)}")
+    if rest[0] == "latency":
+        _check_latency(rest, written)
+    elif rest[0] != "sets":
+        _check_within(rest, written, own)
+    elif within := split_set(rest)[1]:
+        here = (*METRICS, *TABLES, "slices", "rows", "left_out")
+        if within != rest and within[0] not in here and within[0] not in own:
+            raise SpecError(f"a set has no `{within[0]}` (`{written}`){nearest(within[0], here)}")
+        if within != rest:  # otherwise all sets: for macros
+            _check_within(within, written, own)
+
+
+def _check_within(rest: tuple[str, ...], written: str, own: Collection[str]) -> None:
+    """The name within one model's numbers on one held-out set."""
     if rest[0] == "slices":
         if len(rest) == 4 and rest[3] not in SLICE_METRICS and rest[3] not in own:
             raise SpecError(f"a slice has no `{rest[3]}` (`{written}`){nearest(rest[3], SLICE_METRICS)}")
@@ -200,6 +226,13 @@ def _check_path(path: tuple[str, ...], own: Collection[str]) -> None:
         return
     if len(rest) > 1:
         raise SpecError(f"`{written}`: `{rest[0]}` is a number and has no members")
+
+
+def _check_latency(path: tuple[str, ...], written: str) -> None:
+    if len(path) == 1:
+        raise SpecError(f"`{written}` is no number; write e.g. `{written}.p95`")
+    if len(path) > 2 or path[1] not in LATENCY:
+        raise SpecError(f"there is no `{written}`{nearest(path[1], LATENCY)}")
 
 
 def _check_table(path: tuple[str, ...], written: str) -> None:
@@ -246,7 +279,18 @@ def _test(tokens: Sequence[Token], at: int, text: str, own: Collection[str]) -> 
 
 
 def _check_metric(name: str, metric: tuple[str, ...], own: Collection[str]) -> None:
-    if metric[0] == "slices":
+    if metric[0] == "sets":
+        named, within = split_set(metric)
+        if not named or not within:
+            raise SpecError(f"`{name}` needs one set's metric: `sets.NAME.accuracy`")
+        _check_path(metric, own)
+        metric = within
+    if metric[0] == "latency":
+        _check_path(metric, own)
+        if metric[1] not in PAIRED_LATENCY:
+            known = " and ".join(f"`latency.{one}`" for one in PAIRED_LATENCY)
+            raise SpecError(f"`{name}` does not know `{'.'.join(metric)}`; of latency it knows {known}")
+    elif metric[0] == "slices":
         _check_path(metric, own)
         if len(metric) != 4 or metric[3] == "rows":
             raise SpecError(f"`{name}` needs one slice's metric: `slices.COLUMN.VALUE.accuracy`")
@@ -265,29 +309,8 @@ def _check_range(test: Test) -> None:
 
 def _try_out(rule: Rule) -> None:
     """Run the expression on made-up numbers, so that a syntax or type fault is found before any training."""
-    own = [path[-1] for path in rule.paths if len(path) <= 2 and path[-1] not in (*ROOTS, *METRICS)]
-    numbers: dict[str, Any] = dict.fromkeys((*METRICS, *own), 0.5)
-    context: dict[str, Any] = {"rows": 100, "left_out": 0, **_sample(rule, ()), **numbers}
-    for who in ("base", "live"):
-        context[who] = {**_sample(rule, (who,)), **numbers}
-    context.update({f"test_{number}": True for number in range(len(rule.tests))})
-    evaluate(rule, context)
-
-
-def _sample(rule: Rule, who: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for path in (p[len(who) :] for p in rule.paths if p[: len(who)] == who):
-        if path and path[0] == "slices":
-            column, value = (*path[1:3], "column", "value")[:2] if len(path) < 3 else path[1:3]
-            last = {path[3]: 0.5} if len(path) > 3 else {}
-            some = found.setdefault(column, {}).setdefault(value, {**dict.fromkeys(METRICS, 0.5)})
-            some.update({**last, "rows": 100})
-    tables: dict[str, Any] = {"confusion_matrix": {}, "classes": {}}
-    for path in (p[len(who) :] for p in rule.paths if p[: len(who)] == who):
-        if len(path) == 3 and path[0] in TABLES:
-            whole = path[0] == "confusion_matrix" or path[2] == "rows"
-            tables[path[0]].setdefault(path[1], {})[path[2]] = 100 if whole else 0.5
-    return {"slices": found, **tables}
+    tests = {f"test_{number}": True for number in range(len(rule.tests))}
+    evaluate(rule, sample(rule.paths) | tests)
 
 
 def _string(token: Token) -> str:

@@ -80,6 +80,14 @@ def exact_interval(wins: int, losses: int, rows: int, alpha: float) -> Interval:
     return Interval((2 * low - 1) * trials / rows, (2 * high - 1) * trials / rows)
 
 
+def wilson_interval(right: int, rows: int, alpha: float) -> Interval:
+    """Wilson's score interval of one share. (Wilson, JASA 22, 1927, 209-212.)"""
+    z2 = _NORMAL.inv_cdf(1 - alpha) ** 2
+    share, middle = right / rows, (right + z2 / 2) / (rows + z2)
+    half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * rows)) * rows) / (rows + z2)
+    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+
+
 def tango_z(wins: Any, losses: Any, rows: int, difference: float) -> Any:
     """Tango's score statistic of "candidate's accuracy - reference's = `difference`", which is in (-1, 1).
 

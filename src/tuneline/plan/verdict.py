@@ -42,6 +42,8 @@ class Finding:
     values: Mapping[str, Any]
     """Every number the rule read, by name."""
     tests: tuple[Evidence, ...] = ()
+    origin: str = ""
+    """Where a rule is from that stands not in `gate`, e.g. `evaluate.safety`; in JSON only then."""
 
     def to_json(self) -> dict[str, Any]:
         """`{"rule", "passed", "reason", "estimate", "interval", "method", "values", "tests"}`;
@@ -58,6 +60,7 @@ class Finding:
             "method": first.method if first else "point estimate",
             "values": dict(self.values),
             "tests": [{**asdict(test), "interval": _listed(test.interval)} for test in self.tests],
+            **({"origin": self.origin} if self.origin else {}),
         }
 
 
@@ -72,6 +75,8 @@ class Verdict:
     left_out: int
     live_release: str
     live_digest: str
+    comparison: Mapping[str, Any] | None = None
+    """All that was compared, as `plan.compared` makes it; in JSON only if it was given."""
 
     def to_json(self) -> dict[str, Any]:
         """The verdict artifact."""
@@ -84,6 +89,7 @@ class Verdict:
             "left_out": self.left_out,
             "live_release": self.live_release or None,
             "live_digest": self.live_digest or None,
+            **({"comparison": dict(self.comparison)} if self.comparison is not None else {}),
         }
 
 

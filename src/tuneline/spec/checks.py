@@ -1,6 +1,7 @@
 """What no single key can tell: keys that need, exclude or explain each other. Pure; faults go where they were
 written."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -8,7 +9,7 @@ from typing import TypeVar
 from tuneline.errors import SpecError
 from tuneline.spec.cron import Cron, never, parse_cron, parse_zone
 from tuneline.spec.reading import Faults, Reading
-from tuneline.spec.sections import KEYS, METRICS, Project
+from tuneline.spec.sections import KEYS, METRICS, SET_NAME, Project
 from tuneline.spec.template import fields_of
 from tuneline.spec.where import parse_where
 
@@ -24,6 +25,7 @@ def check(project: Project, reading: Reading, faults: Faults) -> None:
         _check_templates(project, reading, faults)
         _check_label(project, reading, faults)
     _check_metrics(project, reading, faults)
+    _check_sets(project, reading, faults)
     if project.data.where.strip():
         _try(lambda: parse_where(project.data.where), "data.where", reading, faults)
     if project.train.max_steps == 0:
@@ -84,6 +86,28 @@ def _check_metrics(project: Project, reading: Reading, faults: Faults) -> None:
         if name not in METRICS[task]:
             what = f"`evaluate.metrics`: `{name}` is not measured of `{task}`; that has "
             faults.note(_line(reading, "evaluate.metrics"), what + ", ".join(METRICS[task]))
+
+
+RESERVED = frozenset({
+    *("live", "base", "candidate", "main", "test", "rows", "slices", "sets", "latency"),
+    *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if"),
+    *("import", "let", "loop", "package", "namespace", "return", "var", "void", "while"),
+})  # fmt: skip
+"""Names that no held-out set may have: models and words of the gate's rules, words that CEL keeps."""
+
+
+def _check_sets(project: Project, reading: Reading, faults: Faults) -> None:
+    for name, one in project.evaluate.sets.items():
+        line = _line(reading, "evaluate.sets")
+        if not re.fullmatch(SET_NAME, name):
+            what = "lower-case letters, digits and `_`, starting with a letter, at most 31"
+            faults.note(line, f"`evaluate.sets`: the name `{name}` does not fit: {what}")
+        elif name in RESERVED or name.startswith("live_"):
+            faults.note(line, f"`evaluate.sets`: the name `{name}` means something else; choose another")
+        if one["where"].strip():
+            _try(partial(parse_where, one["where"]), f"evaluate.sets.{name}.where", reading, faults)
+        if one["sha256"] and not re.fullmatch("[0-9a-f]{64}", one["sha256"]):
+            faults.note(line, f"`evaluate.sets.{name}.sha256` must be 64 hexadecimal digits")
 
 
 def _check_templates(project: Project, reading: Reading, faults: Faults) -> None:

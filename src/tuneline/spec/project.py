@@ -17,7 +17,7 @@ from tuneline.spec.checks import check
 from tuneline.spec.code import read_code
 from tuneline.spec.reading import Faults, Reading, nearest, read
 from tuneline.spec.schema import schema
-from tuneline.spec.sections import KEYS, LATER, REQUIRED, SECTIONS, SHOWN, SPELLED, Project
+from tuneline.spec.sections import KEYS, LATER, REQUIRED, SAFETY_METRIC, SECTIONS, SHOWN, SPELLED, Project
 
 __all__ = ["FILE", "Loaded", "Project", "apply", "load", "parse", "schema"]
 
@@ -177,17 +177,28 @@ def _build(section: str, values: Mapping[str, Any]) -> Any:
 
 def _resolved(project: Project, folder: Path, reading: Reading) -> Project:
     """Defaults that depend on other keys, and absolute paths."""
+    evaluate = project.evaluate
+    safety = replace(evaluate.safety, metric=evaluate.safety.metric or SAFETY_METRIC[evaluate.task])
+    sets = {
+        name: {
+            "source": _absolute(one["source"], folder, always=True) if one.get("source") else "",
+            "where": one.get("where", ""),
+            "sha256": one.get("sha256", "").removeprefix("sha256:").lower(),
+        }
+        for name, one in evaluate.sets.items()
+    }
+    slices = tuple(dict.fromkeys((*evaluate.slices, *safety.slices)))
+    evaluate = replace(evaluate, sets=sets, safety=safety, slices=slices)
     data = replace(
         project.data,
         source=_absolute(project.data.source, folder, always=True),
         sha256=project.data.sha256.removeprefix("sha256:").lower(),
-        keep=tuple(dict.fromkeys(project.data.keep + project.evaluate.slices)),
+        keep=tuple(dict.fromkeys(project.data.keep + evaluate.slices)),
     )
     base = _absolute(project.base_model, folder, always=project.base_model.endswith(".gguf"))
     deploy = replace(project.deploy, endpoint=project.deploy.endpoint or project.name)
     if "train.entry" in reading.nodes and "deploy.runtime" not in reading.nodes:
         deploy = replace(deploy, runtime="pyfunc")
-    evaluate = project.evaluate
     if "evaluate.metrics" not in reading.nodes:
         evaluate = replace(evaluate, metrics=SHOWN[evaluate.task])
     train = replace(project.train, init_adapter=_absolute(project.train.init_adapter, folder, always=False))

@@ -145,7 +145,7 @@ def _value(key: Key, node: yaml.Node, faults: Faults) -> Any:
     reader = {
         "text": _text, "integer": _number, "number": _number, "texts": _texts, "text_or_texts": _texts,
         "map": _map,
-        "maps": _maps, "free": _free, "duration": _duration,
+        "maps": _maps, "lists": _lists, "free": _free, "duration": _duration,
     }[key.kind]  # fmt: skip
     return reader(key, node, faults)
 
@@ -248,6 +248,33 @@ def _maps(key: Key, node: yaml.Node, faults: Faults) -> dict[str, dict[str, str]
         inner = _map(Key(f"{key.path}.{name}", "map", {}, ""), value, faults)
         if inner is not None:
             found[name] = inner
+            _check_inner(key, name, value, inner, faults)
+    return found
+
+
+def _check_inner(key: Key, name: str, node: yaml.Node, inner: Mapping[str, str], faults: Faults) -> None:
+    """Faults of one inner mapping's keys, where only some are known."""
+    if not key.inner:
+        return
+    for word, where, _ in _entries(node, Faults(faults.file)) if isinstance(node, yaml.MappingNode) else ():
+        if word not in key.inner:
+            faults.note(where, f"unknown key `{word}` in `{key.path}.{name}`{nearest(word, key.inner)}")
+    first = next(iter(key.inner))
+    if not inner.get(first, "").strip():
+        faults.note(node, f"`{key.path}.{name}.{first}` is missing: {key.inner[first]}")
+
+
+def _lists(key: Key, node: yaml.Node, faults: Faults) -> dict[str, tuple[str, ...]] | None:
+    if not isinstance(node, yaml.MappingNode):
+        faults.note(node, f"`{key.path}` must be a mapping of lists, but is {_shown(node)}")
+        return None
+    found = {}
+    for name, _, value in _entries(node, faults):
+        texts = _texts(Key(f"{key.path}.{name}", "texts", (), ""), value, faults)
+        if texts:
+            found[name] = tuple(dict.fromkeys(texts))
+        elif texts is not None:
+            faults.note(value, f"`{key.path}.{name}` is an empty list")
     return found
 
 

@@ -68,6 +68,7 @@ def _property(key: Key) -> dict[str, Any]:
             "type": "object",
             "additionalProperties": {"type": "object", "additionalProperties": scalar},
         },
+        "lists": {"type": "object", "additionalProperties": {"type": "array", "items": scalar}},
         "free": {"type": "object"},
         "duration": {
             "anyOf": [
@@ -76,6 +77,11 @@ def _property(key: Key) -> dict[str, Any]:
             ]
         },
     }
+    if key.inner:
+        inner = {name: {"description": doc, **scalar} for name, doc in key.inner.items()}
+        needed = list(key.inner)[:1]
+        one = {"type": "object", "additionalProperties": False, "properties": inner, "required": needed}
+        kinds["maps"] = {"type": "object", "additionalProperties": one}
     made = {"description": key.doc, **kinds[key.kind]}
     if key.default is REQUIRED:
         return made

@@ -10,9 +10,11 @@ from typing import Any, Final, Literal
 
 from tuneline.spec.cron import MAX_EVERY_S
 
-Kind = Literal["text", "integer", "number", "texts", "text_or_texts", "map", "maps", "free", "duration"]
-"""What a value may be. `map`: text to text. `maps`: text to (text to text). `free`: any mapping that
-JSON has. `duration`: seconds, or `90s 30m 2h 1d`."""
+Kind = Literal[
+    "text", "integer", "number", "texts", "text_or_texts", "map", "maps", "lists", "free", "duration"
+]  # fmt: skip
+"""What a value may be. `map`: text to text. `maps`: text to (text to text). `lists`: text to texts. `free`:
+any mapping that JSON has. `duration`: seconds, or `90s 30m 2h 1d`."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,19 @@ class Key:
     choices: tuple[str, ...] = ()
     pattern: str = ""
     """A regular expression the whole text must match."""
+    inner: Mapping[str, str] = field(default_factory=dict)
+    """Of `maps`: the keys each inner mapping may have, and what they mean; the first must be there."""
 
 
 REQUIRED: Final = object()
+SET_NAME: Final = r"[a-z][a-z0-9_]{0,30}"
+"""Names of held-out sets: words of the gate's rules, and parts of tasks' names."""
+SAFETY_METRIC: Final[Mapping[str, str]] = {
+    "classify": "accuracy",
+    "regress": "mse",
+    "generate": "exact_match",
+}
+"""What `evaluate.safety` compares where it does not say, by `evaluate.task`."""
 NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 """Names of models and endpoints: they become parts of host names and of paths."""
 ENTRY: Final = r"[\w./-]+\.py:[A-Za-z_]\w*"
@@ -58,7 +70,7 @@ def _key(kind: Kind, default: Any, doc: str, **bounds: Any) -> Any:
     mark = {"kind": kind, "default": default, "doc": doc, **bounds}
     if default is REQUIRED:
         return field(metadata=mark)
-    if kind in ("map", "maps", "free"):
+    if kind in ("map", "maps", "lists", "free"):
         return field(default_factory=dict, metadata=mark)
     return field(default=default, metadata=mark)
 
@@ -163,6 +175,22 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Safety:
+    """Slices on which no candidate may be worse than what is live, added to the gate."""
+
+    slices: Mapping[str, tuple[str, ...]] = _key(
+        "lists", {}, "The slices: `{column: [value, ...]}`; the gate tests each against the live release."
+    )
+    metric: str = _key("text", "", "The metric compared; by default `accuracy`, `mse` or `exact_match`.")
+    margin: float = _key(
+        "number", 0.05, "A loss this large on any of them must be ruled out.", above=0.0, below=1.0
+    )
+    alpha: float = _key(
+        "number", 0.05, "The chance of error, split evenly over all the slices.", above=0.0, below=0.5
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """What is measured on the held-out rows."""
 
@@ -178,6 +206,17 @@ class Evaluate:
         "integer", 64, "Tokens an answer may have where `evaluate.task` is `generate`.", low=1, high=4096
     )
     slices: tuple[str, ...] = _key("texts", (), "Columns by whose values the numbers are also given.")
+    sets: Mapping[str, Mapping[str, str]] = _key(
+        "maps",
+        {},
+        "Further held-out sets, compared like the main one: `{name: {source: ..., where: ...}}`.",
+        inner={
+            "source": "Where its rows come from, as `data.source`.",
+            "where": "Which of them to take, as `data.where`; `data.where` does not apply here.",
+            "sha256": "The SHA-256 its one file must have.",
+        },
+    )
+    safety: Safety = field(default_factory=Safety)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,9 +294,12 @@ class Project:
         """
         found: Any = self
         for part in dotted.split("."):
-            if not is_dataclass(found) or part not in {entry.name for entry in fields(found)}:
+            if isinstance(found, Mapping) and part in found:
+                found = found[part]
+            elif is_dataclass(found) and part in {entry.name for entry in fields(found)}:
+                found = getattr(found, part)
+            else:
                 raise KeyError(dotted)
-            found = getattr(found, part)
         return _plain(found)
 
 
@@ -274,7 +316,7 @@ SPELLED = {"keep_s": "keep", "every_s": "every"}
 
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate,
-    "release": Release, "deploy": Deploy, "schedule": Schedule,
+    "evaluate.safety": Safety, "release": Release, "deploy": Deploy, "schedule": Schedule,
 }  # fmt: skip
 
 SHORT: Mapping[str, str] = {"schedule": "schedule.cron"}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tuneline.errors import DataError, ModelError, SpecError
 from tuneline.execute.files import digest_path
 from tuneline.steps import texts
+from tuneline.steps.held_out import left_out_of
 from tuneline.steps.io import Step
 from tuneline.train import metrics
 from tuneline.train.rows import Split, read_split
@@ -47,6 +48,10 @@ def run(step: Step) -> None:
     compare = _compare_texts if scored["task"] == "generate" else _compare_classes
     judged, table = compare(step, split, live, scored["completions"], columns)
     report: dict[str, Any] = {"task": scored["task"], "rows": len(split.rows), "left_out": left_out, **judged}
+    if "set" in whole.info:
+        report["set"] = whole.info["set"]
+        report["left_out"] += left_out_of(whole.info)
+    report["models"] = _models(step, live)
     report["live_digest"] = str(step.parameters.get("live_digest") or "") if live is not None else ""
     step.outputs["report"].write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     numbers = {key: value for key, value in report["candidate"].items() if isinstance(value, float)}
@@ -55,6 +60,19 @@ def run(step: Step) -> None:
     rows = io.BytesIO()  # polars hides which fault of the system stopped a write to a file
     table.write_parquet(rows)
     step.outputs["predictions"].write_bytes(rows.getvalue())
+
+
+def _models(step: Step, live: Live | None) -> dict[str, dict[str, str]]:
+    """What exactly is compared: the adapters by digest, the base by that of the file it was made from."""
+    base = json.loads((step.inputs["base"] / "base.json").read_text(encoding="utf-8"))
+    sha256 = str(base.get("file_sha256", "")).removeprefix("sha256:")
+    found: dict[str, dict[str, str]] = {
+        "candidate": {"digest": digest_path(step.inputs["adapter"])[0]},
+        "base": {"name": str(base.get("name", "")), "digest": f"sha256:{sha256}"},
+    }
+    if live is not None:
+        found["live"] = {"digest": digest_path(live[1])[0]}
+    return found
 
 
 def _compare_classes(

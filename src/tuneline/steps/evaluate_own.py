@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from tuneline.errors import DataError, SpecError
+from tuneline.steps.held_out import left_out_of
 from tuneline.steps.io import Step
 from tuneline.steps.own_judging import (
     Judged,
@@ -44,6 +45,10 @@ def run(step: Step) -> None:
         found["live"] = live
     report, table = compare(rows, task, found, slices)
     report["left_out"] = int(step.parameters["left_out"])
+    info = json.loads((step.inputs["test"] / "info.json").read_text(encoding="utf-8"))
+    if "set" in info:
+        report["set"] = info["set"]
+        report["left_out"] += left_out_of(info)
     report["live_digest"] = str(step.parameters.get("live_digest") or "") if "live" in found else ""
     step.outputs["report"].write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     numbers = {key: value for key, value in report["candidate"].items() if isinstance(value, float)}

@@ -129,9 +129,10 @@ def prepare(
     tokenizer: Tokenizer | None,
     max_length: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    held_out_only: bool = False,
 ) -> Prepared:
     """Decide about every row of `files`; nothing is written yet. Without `tokenizer`, lengths are not looked
-    at.
+    at; with `held_out_only`, no training rows are asked for.
 
     Raises: DataError if files or columns are not what `recipe` says, or no rows are left on a side.
     """
@@ -149,7 +150,7 @@ def prepare(
     if limit:
         choice = without(choice, order[choice.side[order] == TRAIN][limit:], "limit")
     prepared = Prepared(table, recipe, survey, choice, tokens)
-    _check_some(prepared)
+    _check_some(prepared, held_out_only)
     check_leakage(survey, choice)
     return prepared
 
@@ -166,13 +167,13 @@ def write(prepared: Prepared, train: Path, test: Path, max_length: int) -> dict[
         with explained(prepared.table.files, prepared.table.format):
             chosen = prepared.choice.side == side
             write_rows(rows, chosen, prepared.survey.row, prepared.tokens, folder / "rows.parquet")
-        labels[name] = _labels(folder / "rows.parquet")
+        labels[name] = labels_of(folder / "rows.parquet")
     if prepared.recipe.task == "classify":
         _check_labels(labels, prepared)
     report = prepared.report
     known = sorted(set(labels["training"]) | set(labels["held-out"]))
     for folder, name in ((train, "train"), (test, "test")):
-        _write_info(folder / "info.json", prepared.recipe, report[name], known, max_length)
+        write_info(folder / "info.json", prepared.recipe, report[name], known, max_length)
     return {**report, "labels": known}
 
 
@@ -220,12 +221,21 @@ class _Measure:
         self.progress(self.done, self.total)
 
 
-def _labels(path: Path) -> list[str]:
+def labels_of(path: Path) -> list[str]:
+    """The labels of a side's rows, sorted."""
     found = pl.scan_parquet(path).select(pl.col("label").drop_nulls().unique()).collect(engine="streaming")
     return sorted(found.to_series().to_list())
 
 
-def _write_info(path: Path, recipe: Recipe, rows: int, labels: list[str], max_length: int) -> None:
+def write_info(
+    path: Path,
+    recipe: Recipe,
+    rows: int,
+    labels: list[str],
+    max_length: int,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """`info.json` of a side: how its rows were written; `more` is put beside."""
     template = recipe.template
     body = {
         "rows": rows,
@@ -234,17 +244,18 @@ def _write_info(path: Path, recipe: Recipe, rows: int, labels: list[str], max_le
         "template": {"prompt": template.prompt, "completion": template.completion},
         "template_hash": template.hash,
         "max_length": max_length,
+        **(more or {}),
     }
     path.write_text(json.dumps(body, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _check_some(prepared: Prepared) -> None:
+def _check_some(prepared: Prepared, held_out_only: bool) -> None:
     side, counts = prepared.choice.side, prepared.choice.counts()
     for wanted, name, hint in (
         (TRAIN, "training", ""),
         (TEST, "held-out", "Raise `data.split.test`, or give more. "),
     ):
-        if not (side == wanted).any():
+        if not (side == wanted).any() and not (held_out_only and wanted == TRAIN):
             raise DataError(
                 f"No {name} rows are left: of {len(side)} rows, {_counted(counts) or 'none were dropped'}.",
                 hint=f"{hint}See `data.where` and `data.map`; `tuneline data preview` shows more.",

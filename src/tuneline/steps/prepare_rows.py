@@ -9,7 +9,7 @@ grow with rows.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,10 @@ def run(step: Step) -> None:
         step.describe(name, {"rows": report[name], "labels": report["labels"]})
 
 
-def choose_rows(files: list[Path], recipe: RowRecipe, *, test: float, limit: int) -> Rows:
-    """Decide about every row of `files`; nothing is written yet.
+def choose_rows(
+    files: list[Path], recipe: RowRecipe, *, test: float, limit: int, held_out_only: bool = False
+) -> Rows:
+    """Decide about every row of `files`; nothing is written yet. `held_out_only`: without training rows.
 
     Raises: DataError if files or columns are not what `recipe` says, or no rows are left on a side.
     """
@@ -137,7 +139,7 @@ def choose_rows(files: list[Path], recipe: RowRecipe, *, test: float, limit: int
     if limit:
         choice = without(choice, by_hash(survey, choice.rows(TRAIN))[limit:], "limit")
     for side, name, hint in ((TRAIN, "training", ""), (TEST, "held-out", "Raise `data.split.test`. ")):
-        if not (choice.side == side).any():
+        if not (choice.side == side).any() and not (held_out_only and side == TRAIN):
             dropped = [f"{number} dropped as `{reason}`" for reason, number in choice.counts().items()]
             raise DataError(
                 f"No {name} rows are left: of {len(survey)} rows, {', '.join(dropped) or 'none dropped'}.",
@@ -164,6 +166,28 @@ def write(rows: Rows, train: Path, test: Path) -> dict[str, Any]:
         body = {"rows": report[name], **about, "proof": proof_rows(folder) if name == "test" else []}
         _write_json(folder / "info.json", body)
     return {**report, "labels": known}
+
+
+def write_held_out(
+    rows: Rows, chosen: NDArray[np.bool_], folder: Path, labels: Iterable[str], more: Mapping[str, Any]
+) -> None:
+    """Write a held-out set of its own. labels: known beside the rows' own. more: put into `info.json`."""
+    folder.mkdir(parents=True)
+    with explained(rows.table.files, rows.table.format):
+        _write_side(rows, chosen, folder)
+    known: set[str] = set()
+    if rows.recipe.task == "classify" and rows.recipe.label:
+        known = {*pl.read_parquet(folder / "rows.parquet", columns=["label"])["label"].unique(), *labels}
+    body = {
+        "rows": int(chosen.sum()),
+        "labels": sorted(known),
+        "columns": [name for name in rows.table.schema if name != rows.recipe.label],
+        "label": rows.recipe.label,
+        "task": rows.recipe.task,
+        "proof": proof_rows(folder),
+        **more,
+    }
+    _write_json(folder / "info.json", body)
 
 
 def proof_rows(folder: Path) -> list[int]:

@@ -37,6 +37,12 @@ def body(step: Step, run_id: str) -> dict[str, Any]:
         name: json.loads(step.inputs[name].read_text(encoding="utf-8"))
         for name in ("verdict", "proof", "report")
     }
+    models = (told["verdict"].get("comparison") or {}).get("models") or {}
+    if "candidate" in models and not models["candidate"].get(
+        "digest"
+    ):  # own code is digested as it is packed
+        manifest = json.loads((package / "manifest.json").read_text(encoding="utf-8"))
+        models["candidate"]["digest"] = manifest["adapter_digest"]
     # the proof digested the base when it was made; reading a gigabyte again would cost every run a second
     base_digest = told["proof"].get("base_digest") or (digest_path(base)[0] if base else "")
     return {

@@ -32,6 +32,7 @@ REASONS = (
     "too_long",
     "limit",
     "type",
+    "trained",
 )
 """Why a row is not used, by number; 0 is none. The docs explain each."""
 CODE = {reason: number for number, reason in enumerate(REASONS)}
