@@ -10,6 +10,7 @@ import json
 from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 MAX_SEGMENTS = 64
@@ -42,11 +43,32 @@ class RequestLine:
     sticky: str
     """A digest of the sticky key; empty if there was none."""
     retries: int
+    override: bool = False
+    """Whether the caller named the revision: such a request counts in no statistics."""
+    shadow_of: str = ""
+    """The revision whose request this is a copy of: that one's line has the same `id`."""
+    agrees: bool | None = None
+    """Of a copy: whether both answers were equal; None: that cannot be told."""
+    request: str | None = None
+    """The request's body, only where the endpoint keeps bodies."""
+    response: str | None = None
 
     def text(self) -> str:
-        """As JSON, with its newline."""
-        body = {name: getattr(self, name) for name in self.__slots__}
-        body["at"], body["ms"] = round(self.at, 6), round(self.ms, 3)
+        """As JSON, with its newline; the fields from `override` on only where they say something."""
+        body: dict[str, Any] = {
+            "at": round(self.at, 6), "id": self.id, "release": self.release, "revision": self.revision,
+            "method": self.method, "path": self.path, "status": self.status, "ms": round(self.ms, 3),
+            "bytes_in": self.bytes_in, "bytes_out": self.bytes_out, "sticky": self.sticky,
+            "retries": self.retries,
+        }  # fmt: skip
+        if self.override:
+            body["override"] = True
+        if self.shadow_of:
+            body["shadow_of"], body["agrees"] = self.shadow_of, self.agrees
+        if self.request is not None:
+            body["request"] = self.request
+        if self.response is not None:
+            body["response"] = self.response
         return json.dumps(body, separators=(",", ":")) + "\n"
 
 
