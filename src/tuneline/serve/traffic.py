@@ -59,6 +59,10 @@ class Limits:
         """Whether a request of this method may be asked again although a runtime had it."""
         return self.repeat_all or method in REPEATABLE
 
+    def may_copy(self, method: bytes) -> bool:
+        """Whether such a request may go to a shadow too: what a model is asked, or what changes no app."""
+        return method == (b"POST" if self.repeat_all else b"GET")
+
 
 @dataclass(frozen=True)
 class Shadow:
