@@ -4,7 +4,7 @@
 
 On: weights 95/5 over two revisions, sticky keys, a shadow that gets a copy of every request, places and a
 queue, request lines with both bodies. Everybody answers the same OpenAI chat request, 0.5 KB, with the same
-0.8 KB from one nginx. Servers run on one core, the load on the other; copies to the shadow cost that core too.
+0.8 KB from one nginx. Servers run on one core, the load on the other; copies to the shadow cost that core.
 At 500 requests/s a request's time counts from when it was due, so that waiting behind others counts as well.
 The peer needs an environment of its own (`pip install 'litellm[proxy]'`); without it there is no ratio.
 """
