@@ -6,10 +6,12 @@ One keep-alive connection each to nginx and to the router, asked in turn, so tha
 hits both alike; a request carries a body of the size it gets back. `streamed` is text/event-stream in chunks,
 timed to its end. The router counts, logs and gives request ids as it always does. Router and nginx run on one
 core, the load on the other. Needs nginx (`apt-get install nginx`); uses wrk too, where it is installed.
+`bench/traffic.py` has all of the router switched on, and a peer.
 """
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -27,6 +29,15 @@ from tuneline.serve.holder import bind
 from tuneline.serve.traffic import ACK_FILE, TRAFFIC_FILE, Revision, Traffic
 
 SIZES = {"1 KB": 1024, "32 KB": 32 * 1024}
+CHAT = json.dumps(
+    {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "bench",
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "word " * 100}, "finish_reason": "stop"}
+        ],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 100, "total_tokens": 200},
+    }
+)  # fmt: skip
 CONFIG = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
@@ -35,6 +46,7 @@ http {{
   client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
   uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
   types {{ text/event-stream sse; application/json json; }}
+  default_type application/json;
   server {{
     listen 127.0.0.1:{one}; listen 127.0.0.1:{two}; root {folder}/files; error_page 405 =200 $uri;
     location ~ [.]sse$ {{ ssi on; ssi_types text/event-stream; error_page 405 =200 $uri; }}
@@ -202,7 +214,7 @@ def unchunked(body: bytes) -> int:
 def post(path: str, size: int) -> bytes:
     """A request with a body of `size` bytes."""
     return (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\nx-user: u{size}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\nAccept: */*\r\nx-user-id: u{size}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
     ).encode() + b"x" * size
 
@@ -220,6 +232,8 @@ def nginx(folder: Path) -> Iterator[tuple[int, int]]:
     for size in SIZES.values():
         (files / f"{size}.json").write_bytes(b"x" * size)
         (files / f"{size}.sse").write_bytes((b"data: " + b"x" * 56 + b"\n\n") * (size // 64))
+    (files / "v1/chat").mkdir(parents=True)
+    (files / "v1/chat/completions").write_text(CHAT)
     ports = (free_port(), free_port())
     (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, one=ports[0], two=ports[1]))
     child = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)

@@ -241,3 +241,22 @@ def test_two_endpoints_get_two_ports_and_keep_them(world):
     world.until_live("n@1.0.0", "b")
     assert world.seen("a")["port"] != world.seen("b")["port"]
     assert b"n@1.0.0" in world.ask(endpoint="b")[1]
+
+
+def test_limits_bodies_and_workers_apply_without_a_restart(world):
+    world.up()
+    world.store.want("m@1.0.0")
+    world.until_live("m@1.0.0")
+    before, files = world.revision("m@1.0.0")["pid"], world.folder / "e"
+    world.store.want(
+        "m@1.0.0", max_concurrent=3, max_queue=7, queue_timeout_s=2.0, keep_bodies=0.5, workers=2
+    )
+    world.until(lambda: read(files / "traffic.json")["workers"] == 2)
+    written = read(files / "traffic.json")
+    world.until(lambda: read(files / "ack.json")["generation"] == written["generation"])
+    limits = written["limits"]
+    assert (limits["max_concurrent"], limits["max_queue"], limits["queue_timeout_s"]) == (3, 7, 2.0)
+    assert written["bodies"] == {"max_bytes": 65536, "share": 0.5}
+    assert len(list((files / "workers").glob("*.json"))) == 1
+    assert world.revision("m@1.0.0")["pid"] == before
+    assert world.answered_by() == "m@1.0.0"

@@ -168,14 +168,14 @@ def test_what_ends_at_a_hop_does_not_pass_and_a_request_id_does(standing):
         "Connection": "x-secret",
         "x-secret": "1",
         "TE": "trailers",
-        "x-user": "ann",
+        "x-user-id": "ann",
         "x-request-id": "abc",
     }
     _, headers, _ = standing.ask("GET", "/echo", headers=sent)
     seen = " ".join(json.loads(headers["x-head"])).lower()
     assert "x-secret" not in seen
     assert "te: trailers" not in seen
-    assert "x-user: ann" in seen
+    assert "x-user-id: ann" in seen
     assert "x-request-id: abc" in seen
     assert "x-forwarded-for: 127.0.0.1" in seen
     assert headers["x-request-id"] == "abc"
@@ -489,7 +489,7 @@ def test_the_same_user_gets_the_same_release_and_weights_are_kept(served):
     served.route(("a", served.one_port, 50.0), ("b", other, 50.0))
 
     def release(user):
-        return served.ask("GET", "/x", headers={"x-user": user})[1]["x-tuneline-release"]
+        return served.ask("GET", "/x", headers={"x-user-id": user})[1]["x-tuneline-release"]
 
     got = {f"user {number}": release(f"user {number}") for number in range(40)}
     assert {release(user) == had for user, had in got.items()} == {True}
@@ -520,7 +520,7 @@ def test_a_router_told_to_stop_ends_what_it_has_and_takes_nothing_new(served):
 
 
 def test_request_lines_say_who_answered_what_and_hold_no_user_and_no_query(served):
-    served.ask("POST", "/echo?key=secret", b"hello", {"x-user": "ann", "x-request-id": "r1"})
+    served.ask("POST", "/echo?key=secret", b"hello", {"x-user-id": "ann", "x-request-id": "r1"})
     served.router.terminate()
     served.router.wait()
     (line,) = served.lines()

@@ -52,7 +52,6 @@ def test_requests_are_the_same_however_they_are_cut(cuts):
     assert (body_one, body_three) == (b"abcdefg", b"hello")
     assert (one.chunked, two.length, three.length) == (True, 0, 5)
     assert [event.keep_alive for event in (one, two, three)] == [True, True, False]
-    assert [event.sticky for event in (one, two, three)] == [b"", b"s", b"u"]
     assert len(one.headers) == 2  # the trailer is no header
 
 

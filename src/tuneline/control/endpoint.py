@@ -66,6 +66,7 @@ class Endpoint:
     def tick(self, desired: Desired, taken_ports: Container[int]) -> None:
         """Look, decide, act, and keep what was seen. Raises: TunelineError, OSError; then try again later."""
         self._desired, self._taken_ports = desired, taken_ports
+        self._routes.configure(desired)
         for action in decide(desired, self._look(), self._clock(), self._policy):
             self._apply(action)
         self._save()

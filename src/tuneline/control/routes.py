@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuneline.control.holding import HOST
+from tuneline.plan.endpoints import Desired
 from tuneline.plan.revisions import Revision, Role, State
 from tuneline.serve import traffic
-from tuneline.serve.traffic import ACK_FILE, TRAFFIC_FILE, Traffic
+from tuneline.serve.traffic import ACK_FILE, TRAFFIC_FILE, Bodies, Traffic
 
 LOG = logging.getLogger("tuneline.control")
 
@@ -51,6 +52,24 @@ class Routes:
             return min(now, (self._folder / TRAFFIC_FILE).stat().st_mtime)
         except OSError:
             return now
+
+    def configure(self, desired: Desired) -> None:
+        """Apply limits, bodies and workers as they are wanted now, whatever is served. Raises: OSError."""
+        limits = replace(
+            self._traffic.limits,
+            max_concurrent=desired.max_concurrent,
+            max_queue=desired.max_queue,
+            queue_timeout_s=desired.queue_timeout_s,
+        )
+        bodies = Bodies(share=desired.keep_bodies) if desired.keep_bodies > 0 else None
+        fresh = replace(self._traffic, limits=limits, bodies=bodies, workers=desired.workers)
+        if fresh == self._traffic:
+            return
+        if self.generation > 0:  # else nobody is routed to yet, and `write` comes with it
+            fresh = replace(fresh, generation=self.generation + 1)
+            traffic.replace_json(self._folder / TRAFFIC_FILE, fresh.to_json())
+            LOG.info("%s: generation %d has other limits", fresh.endpoint, fresh.generation)
+        self._traffic = fresh
 
     def write(self, id: str | None, revisions: Iterable[Revision], repeat_all: bool = True) -> None:
         """Send all requests to revision `id`; None: nobody gets any. repeat_all: see `traffic.Limits`.

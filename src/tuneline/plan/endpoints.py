@@ -31,6 +31,16 @@ class Desired:
     """Where the endpoint shall listen; 0: the first free one from 8100, chosen once."""
     keep_s: float = 1800.0
     """How long the previous revision stays warm, seconds."""
+    max_concurrent: int = 0
+    """Requests one revision is asked at once; 0: as many as come."""
+    max_queue: int = 0
+    """Requests that may wait for a place at one revision."""
+    queue_timeout_s: float = 10.0
+    """How long one waits."""
+    keep_bodies: float = 0.0
+    """The fraction of requests whose bodies are kept in request lines."""
+    workers: int = 1
+    """Router processes."""
     why: str = ""
     by: str = ""
 

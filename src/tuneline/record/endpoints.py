@@ -265,6 +265,11 @@ def _desired(row: RowMapping) -> Desired:
         runtime=deploy.get("runtime", "llamacpp"),
         port=int(deploy.get("port", 0)),
         keep_s=float(deploy.get("keep_s", 1800.0)),
+        max_concurrent=int(deploy.get("max_concurrent", 0)),
+        max_queue=int(deploy.get("max_queue", 0)),
+        queue_timeout_s=float(deploy.get("queue_timeout_s", 10.0)),
+        keep_bodies=float(deploy.get("keep_bodies", 0.0)),
+        workers=int(deploy.get("workers", 1)),
         why=row["why"],
         by=row["by"],
     )

@@ -1,7 +1,7 @@
 """One request on its way: a revision is chosen, the body streams out, the answer streams back.
 
-    waiting -> connecting -> asked -> answering -> over
-       ^______________________|  nothing was answered yet and the runtime was lost or refuses
+    queued -> waiting -> connecting -> asked -> answering -> over
+       ^_________________________________|  nothing was answered yet and the runtime was lost or refuses
 
 Until the first byte of an answer's body is here, nothing has gone to the client, and the request may be asked
 again: of the revision that the newest traffic assigns. The body sent so far is kept for that and no longer.
@@ -12,9 +12,11 @@ import asyncio
 import os
 import time
 
+from tuneline.serve.router_kept import keep
 from tuneline.serve.router_log import RequestLine
 from tuneline.serve.router_ports import Client, Routing
 from tuneline.serve.router_protocol import RequestHead, ResponseEvent, ResponseHead
+from tuneline.serve.router_turn import RETRY_AFTER_S, Refused, Turn
 from tuneline.serve.router_upstream import Upstream
 from tuneline.serve.router_wire import (
     LAST_CHUNK,
@@ -25,12 +27,14 @@ from tuneline.serve.router_wire import (
     plain_response,
     upstream_head,
 )
-from tuneline.serve.traffic import Revision, assign, sticky_digest
+from tuneline.serve.traffic import sticky_digest
 
 MAX_REPLAYS = 3
 """How often a request that a runtime has taken may be asked again: one that kills runtimes must end."""
 FIRST_DELAY_S = 0.02
 MAX_DELAY_S = 0.1
+QUEUED_BODY_BYTES = 256 * 1024
+"""Of a body that comes while its request waits for a place; the rest waits with the client."""
 CLIENT_GONE = 499
 """The status request lines show when the client hung up first, as nginx has it."""
 
@@ -39,16 +43,20 @@ class Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_answer", "_body", "_chunked_out", "_client", "_delay", "_held", "_key", "_may_repeat", "_over",
-        "_pending", "_replays", "_retries", "_router", "_started", "_status", "_task", "_timer", "_upstream",
-        "at", "body_done", "bytes_in", "bytes_out", "head", "progress", "request_id", "revision",
+        "_answer", "_body", "_chunked_out", "_client", "_delay", "_held", "_may_repeat", "_over", "_patience",
+        "_pending", "_replays", "_retries", "_router", "_started", "_status", "_task", "_timer", "_turn",
+        "_upstream", "answered", "at", "body_done", "bytes_in", "bytes_out", "head", "host", "kept",
+        "progress", "request_id",
     )  # fmt: skip
 
     def __init__(self, router: Routing, client: Client, head: RequestHead) -> None:
         self._router, self._client, self.head = router, client, head
         self.request_id = head.request_id or os.urandom(16).hex().encode()
-        self._key = (head.sticky or self.request_id).decode("latin-1")
-        self.revision: Revision | None = None
+        self.host = client.host
+        self._turn = turn = Turn(router, head, self.request_id)
+        id, override = self.request_id.decode("latin-1"), bool(turn.override)
+        self.kept = keep(router.traffic, head, id, override, router.held)
+        self.answered = False
         self.at = time.time()  # the loop's own clock counts whole milliseconds
         self._started = self.progress = time.monotonic()
         self.bytes_in = self.bytes_out = 0
@@ -59,7 +67,8 @@ class Exchange:
         self._pending: ResponseHead | None = None  # an answer's head, before any of its body is here
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._delay = FIRST_DELAY_S
         self._replays = self._retries = self._status = 0
         self._may_repeat = router.traffic.limits.may_repeat(head.method)
@@ -80,6 +89,10 @@ class Exchange:
         if self.bytes_in > limit:
             self._refuse(413, f"The request's body is longer than the {limit} bytes that are taken here.")
             return
+        if self.kept is not None:
+            self.kept.request.add(data)
+        if self._turn.waiting and self.bytes_in > QUEUED_BODY_BYTES:
+            self._client.hold(True)
         piece = chunk(data) if self.head.chunked else data
         if self._answer is None:
             self._body.append(piece)
@@ -120,6 +133,20 @@ class Exchange:
             self._refuse(413, f"The request's body is longer than the {limit} bytes that are taken here.")
         return self._over
 
+    # What the places call
+
+    def admitted(self) -> None:
+        """The place that it waited for is its own. Whoever left it is in the middle of its own work."""
+        self._turn.admitted()
+        self.progress = time.monotonic()
+        self._timer = self._router.loop.call_soon(self._try)
+
+    def reconsider(self) -> None:
+        """Traffic changed while it waits for a place."""
+        if self._turn.waiting:
+            self._turn.stop_waiting(self)
+            self._try()
+
     @property
     def answering(self) -> bool:
         """Whether the client has something of an answer."""
@@ -135,6 +162,8 @@ class Exchange:
             if isinstance(event, bytes):
                 self._begin(out)
                 self.bytes_out += len(event)
+                if self.kept is not None:
+                    self.kept.response.add(event)
                 out.append(chunk(event) if self._chunked_out else event)
             elif isinstance(event, ResponseHead):
                 self._pending = event
@@ -143,6 +172,7 @@ class Exchange:
                 if self._chunked_out:
                     out.append(LAST_CHUNK)
                 self._client.write(b"".join(out))
+                self.answered = self.body_done
                 self._finish(reusable=self.body_done)
                 return
         if out:
@@ -173,15 +203,20 @@ class Exchange:
     # Asking
 
     def _try(self) -> None:
-        """Ask the revision that the newest traffic assigns."""
+        """Ask the revision that the newest traffic assigns, once there is a place."""
         self._timer = None
-        revision = assign(self._router.traffic, self._key)
-        if revision is not self.revision:
-            self._router.moved(self.revision, revision)
-            self.revision = revision
-        if revision is None:
-            self._refuse(503, "No release is served here now. Ask again in a moment.", retry_after_s=5)
+        try:
+            revision = self._turn.take(self)
+        except Refused as refused:
+            self._refuse(refused.status, str(refused), refused.retry_after_s)
             return
+        if revision is None:
+            self._wait()
+            return
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+            self._client.hold(False)
         address = (revision.host, revision.port)
         # whether a kept connection that is closed right now still took the request, nobody knows
         upstream = self._router.pool.take(address) if self._may_repeat else None
@@ -189,6 +224,18 @@ class Exchange:
             self._ask(upstream)
         else:
             self._task = self._router.loop.create_task(self._connect(address))
+
+    def _wait(self) -> None:
+        if self.bytes_in > QUEUED_BODY_BYTES:
+            self._client.hold(True)
+        if self._patience is None:
+            seconds = self._router.traffic.limits.queue_timeout_s
+            self._patience = self._router.loop.call_later(seconds, self._impatient, seconds)
+
+    def _impatient(self, seconds: float) -> None:
+        if self._turn.revision is not None:
+            self._router.rejected(self._turn.revision, "timeout")
+        self._refuse(429, f"No place was free for {seconds:g} seconds. Ask again later.", RETRY_AFTER_S)
 
     async def _connect(self, address: tuple[str, int]) -> None:
         limits = self._router.traffic.limits
@@ -229,9 +276,14 @@ class Exchange:
         self._answer, self._status = head, head.status
         self._body = []
         self._chunked_out = head.framing in ("chunked", "close") and self.head.http_1_1
-        release = self.revision.release.encode() if self.revision else b""
+        if self.kept is not None:
+            self.kept.answer(head)
         asked = self.head.http_1_1, self._keep_alive
-        out.append(client_head(head, self.request_id, release, self._chunked_out, *asked))
+        out.append(client_head(head, self.request_id, self._release, self._chunked_out, *asked))
+
+    @property
+    def _release(self) -> bytes:
+        return self._turn.revision.release.encode() if self._turn.revision else b""
 
     @property
     def _keep_alive(self) -> bool:
@@ -248,8 +300,9 @@ class Exchange:
         body = error_json(status, message)
         keep, id, bare = self._keep_alive, self.request_id, self.head.method == b"HEAD"
         answer = plain_response(
-            status, body, keep_alive=keep, request_id=id, head_only=bare, retry_after_s=retry_after_s
-        )
+            status, body, keep_alive=keep, request_id=id, release=self._release, head_only=bare,
+            retry_after_s=retry_after_s,
+        )  # fmt: skip
         self.bytes_out += len(body)
         self._client.write(answer)
         self._finish(reusable=False)
@@ -271,19 +324,22 @@ class Exchange:
         self._over = True
         if self._task is not None:
             self._task.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._patience):
+            if timer is not None:
+                timer.cancel()
         if self._upstream is not None:
             upstream, self._upstream = self._upstream, None
             upstream.end(reusable=reusable and self._answer is not None and self._answer.keep_alive)
         keep_alive = self._keep_alive and not close
         if self._status != CLIENT_GONE:
             self._client.exchange_over(keep_alive=keep_alive, cut=cut)
-        self._router.moved(self.revision, None)
-        self._router.over(self, self._line())
+        line = self._line()
+        self._turn.leave(self)
+        self._router.over(self, line)
 
     def _line(self) -> RequestLine:
-        head, revision, sticky = self.head, self.revision, self.head.sticky.decode("latin-1")
+        head, turn, kept = self.head, self._turn, self.kept
+        revision = turn.revision
         return RequestLine(
             at=self.at,
             id=self.request_id.decode("latin-1"),
@@ -295,6 +351,9 @@ class Exchange:
             ms=(time.monotonic() - self._started) * 1000,
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
-            sticky=sticky_digest(self._router.traffic, sticky) if sticky else "",
+            sticky=sticky_digest(self._router.traffic, turn.sticky) if turn.sticky else "",
             retries=self._retries,
+            override=bool(turn.override),
+            request=kept.request_text() if kept else None,
+            response=kept.response_text(kept.response) if kept else None,
         )

@@ -44,8 +44,6 @@ class RequestHead:
     expects_continue: bool
     request_id: bytes
     """As the client gave it; empty if it did not, or not a printable one of at most 200 bytes."""
-    sticky: bytes
-    """`x-user` or else `x-session`; empty if neither came."""
 
     @property
     def chunked(self) -> bool:
@@ -248,7 +246,7 @@ class ResponseReader:
 def _request_head(method: bytes, target: bytes, headers: Headers, http_1_1: bool) -> RequestHead:
     if method == b"CONNECT" or not target.startswith((b"/", b"*")):
         raise BadMessage(400, "This is an endpoint, not a proxy: give a path.")
-    head = RequestHead(method, target, headers, http_1_1, True, 0, False, b"", b"")
+    head = RequestHead(method, target, headers, http_1_1, True, 0, False, b"")
     hosts = _read_headers(head)
     if http_1_1 and hosts != 1:
         raise BadMessage(400, f"The request has {hosts} Host headers instead of one.")
@@ -257,7 +255,7 @@ def _request_head(method: bytes, target: bytes, headers: Headers, http_1_1: bool
 
 def _read_headers(head: RequestHead) -> int:
     """Set what the headers say; how many `Host` there are."""
-    hosts, user, session = 0, b"", b""
+    hosts = 0
     for name, value in head.headers:
         lower = name.lower()
         if lower == b"host":
@@ -272,13 +270,8 @@ def _read_headers(head: RequestHead) -> int:
             head.expects_continue = value.lower() == b"100-continue"
         elif lower == b"x-request-id" and 0 < len(value) <= 200 and value.isascii():
             head.request_id = value
-        elif lower == b"x-user":
-            user = value
-        elif lower == b"x-session":
-            session = value
         elif lower == b"upgrade" and value.lower() == b"websocket":
             raise BadMessage(501, "WebSocket is not spoken here.")
-    head.sticky = user or session
     return hosts
 
 

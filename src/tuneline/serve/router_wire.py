@@ -15,8 +15,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-def upstream_head(head: RequestHead, request_id: bytes, client_host: str) -> bytes:
-    """The request's head as the runtime gets it."""
+def upstream_head(head: RequestHead, request_id: bytes, client_host: str, more: bytes = b"") -> bytes:
+    """The request's head as the runtime gets it. more: whole lines of headers."""
     drop = _dropped(head.headers)
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.target)]
     forwarded = client_host.encode()
@@ -26,7 +26,7 @@ def upstream_head(head: RequestHead, request_id: bytes, client_host: str) -> byt
             forwarded = value + b", " + forwarded
         elif lower not in drop and lower != b"x-request-id":
             lines.append(b"%b: %b\r\n" % (name, value))
-    lines.append(b"x-request-id: %b\r\nx-forwarded-for: %b\r\n" % (request_id, forwarded))
+    lines.append(b"x-request-id: %b\r\nx-forwarded-for: %b\r\n%b" % (request_id, forwarded, more))
     lines.append(b"transfer-encoding: chunked\r\n\r\n" if head.chunked else b"\r\n")
     return b"".join(lines)
 
@@ -77,6 +77,7 @@ def plain_response(
     *,
     keep_alive: bool,
     request_id: bytes = b"",
+    release: bytes = b"",
     content_type: bytes = b"application/json",
     head_only: bool = False,
     retry_after_s: int | None = None,
@@ -88,6 +89,8 @@ def plain_response(
     ]
     if request_id:
         lines.append(b"x-request-id: %b\r\n" % request_id)
+    if release:
+        lines.append(b"x-tuneline-release: %b\r\n" % release)
     if retry_after_s is not None:
         lines.append(b"retry-after: %d\r\n" % retry_after_s)
     lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")

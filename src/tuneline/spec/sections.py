@@ -251,6 +251,27 @@ class Deploy:
         high=65535,
     )
     keep_s: float = _key("duration", 1800.0, "How long the previous revision stays warm, e.g. `30m`.", low=0)
+    max_concurrent: int = _key(
+        "integer", 0, "Requests one revision is asked at once; 0: as many as come.", low=0, high=65536
+    )
+    max_queue: int = _key(
+        "integer",
+        100,
+        "Requests that may wait for a place; one more is answered with 429.",
+        low=0,
+        high=65536,
+    )
+    queue_timeout_s: float = _key(
+        "duration", 10.0, "How long one waits for a place before it is answered with 429.", above=0, high=3600
+    )
+    keep_bodies: float = _key(
+        "number",
+        0.0,
+        "The fraction of requests whose bodies and answers are kept, up to 64 KB each; 0 keeps none.",
+        low=0.0,
+        high=1.0,
+    )
+    workers: int = _key("integer", 1, "Router processes that share the endpoint's port.", low=1, high=64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +332,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-SPELLED = {"keep_s": "keep", "every_s": "every"}
+SPELLED = {"keep_s": "keep", "every_s": "every", "queue_timeout_s": "queue_timeout"}
 """Fields that are written otherwise in the file."""
 
 SECTIONS: Mapping[str, type] = {
