@@ -1,0 +1,26 @@
+"""The `notify` of a project's text alone: what the server needs of it long after the run began."""
+
+import yaml
+
+from tuneline.errors import SpecError
+from tuneline.spec.reading import Faults, targets
+from tuneline.spec.sections import KEYS
+from tuneline.spec.targets import Target
+
+
+def targets_in(text: str) -> tuple[Target, ...]:
+    """The targets of a project's text; none if it has none. Raises SpecError, which quotes no URL."""
+    if "notify" not in text:
+        return ()
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:  # whoever wrote it was told by `spec.project`
+        return ()
+    found = root.value if isinstance(root, yaml.MappingNode) else []
+    faults, read = Faults("tuneline.yaml"), ()
+    for key, node in found:
+        if isinstance(key, yaml.ScalarNode) and key.value == "notify":
+            read = targets(KEYS["notify"], node, faults) or ()
+    if faults.found:
+        raise SpecError("The project's `notify` cannot be kept.", details=faults.lines)
+    return read
