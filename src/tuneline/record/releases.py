@@ -13,8 +13,9 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from tuneline.errors import ConflictError, NotFoundError, UserError
 from tuneline.plan import apps
+from tuneline.plan.notices import judged
 from tuneline.plan.versions import next_version
-from tuneline.record import endpoints, ledger
+from tuneline.record import endpoints, ledger, notices
 from tuneline.record.changes import Changes
 from tuneline.record.schema import models, releases
 from tuneline.record.store import Store
@@ -211,6 +212,9 @@ def _judge(db: Connection, proposal: Proposal, name: str, state: str, at: float)
     ledger.write(
         db, at, state, {"release": name, "by": proposal.by, "why": proposal.why, "run": proposal.run}
     )
+    told = {"release": name, "state": state, "why": proposal.why, "by": proposal.by, "run": proposal.run}
+    about = told | judged(proposal.verdict, proposal.report)
+    notices.put(db, at, "verdict", f"verdict/{name}/{state}/{proposal.run or at}", about)
     if state != "approved":
         return
     deploy = proposal.deploy
