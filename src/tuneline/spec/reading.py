@@ -285,7 +285,7 @@ def _target(what: str, node: yaml.Node, faults: Faults) -> Target | None:
     if kinds is None:
         return Target(str(to.value).strip())
     on = _texts(Key("notify.on", "texts", (), "", choices=KINDS), kinds, faults)
-    if on == ():
+    if isinstance(kinds, yaml.SequenceNode) and not kinds.value:
         faults.note(kinds, f"{what} is told of nothing: `on` is empty")
     return Target(str(to.value).strip(), on) if on else None
 
