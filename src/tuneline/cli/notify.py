@@ -16,7 +16,10 @@ def notify() -> None:
 @click.option("--run", help="Only those of this run.")
 @json_option
 def list_(limit: int, run: str | None, as_json: bool) -> None:
-    """Notices, the newest first, a line a target: delivered, pending, waiting for a variable, or failed."""
+    """Notices, the newest first, and whether they arrived.
+
+    A line a target: delivered, pending, waiting for something that is not set, or failed.
+    """
     with server() as client:
         found = client.notices(limit, run)
     if as_json:
@@ -40,9 +43,10 @@ def list_(limit: int, run: str | None, as_json: bool) -> None:
 @click.argument("target")
 @json_option
 def test(target: str, as_json: bool) -> None:
-    """Send a test to TARGET, written as in the project file, or TUNELINE_NOTIFY; quote it for your shell.
+    """Send a test to TARGET.
 
-    The server sends it, with its own environment and secrets.
+    TARGET is written as in the project file, or is TUNELINE_NOTIFY; quote it for your shell. The server sends
+    it, with its own environment and secrets.
     """
     with server(start=True) as client:
         found = client.test_notice(target)
@@ -56,7 +60,7 @@ def test(target: str, as_json: bool) -> None:
 @click.argument("notice", required=False, type=click.IntRange(1))
 @json_option
 def retry(notice: int | None, as_json: bool) -> None:
-    """Try again what failed or waits: of one NOTICE (its id), or of all."""
+    """Try again what failed or waits, of one NOTICE or of all."""
     with server() as client:
         found = client.retry_notices(notice)
     if as_json:

@@ -112,7 +112,7 @@ def _watch_http(seen: Seen) -> None:
         seen.http(answer.status_code, answer.headers.get("Retry-After"))
         return answer
 
-    HTTPAdapter.send = watched  # type: ignore[method-assign]
+    HTTPAdapter.send = watched
 
 
 def _watch_smtp(seen: Seen) -> None:

@@ -165,6 +165,8 @@ class NoticeLoop:
             outcome = self._sender.send(mine[1], message(head["kind"], head["about"] or {}, self._public_url))
         except Missing as missing:
             self._notices.waits(*mine, missing.what, self._clock() + LOOK_S)
+            if missing.what != head["missing"]:
+                LOG.warning("notice %d to %s waits: %s", *mine, missing.what)
             return
         self._settle(mine, outcome, attempts)
 

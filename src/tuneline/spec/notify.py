@@ -17,7 +17,8 @@ def targets_in(text: str) -> tuple[Target, ...]:
     except yaml.YAMLError:  # whoever wrote it was told by `spec.project`
         return ()
     found = root.value if isinstance(root, yaml.MappingNode) else []
-    faults, read = Faults("tuneline.yaml"), ()
+    faults = Faults("tuneline.yaml")
+    read: tuple[Target, ...] = ()
     for key, node in found:
         if isinstance(key, yaml.ScalarNode) and key.value == "notify":
             read = targets(KEYS["notify"], node, faults) or ()
