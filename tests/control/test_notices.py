@@ -158,11 +158,10 @@ def test_a_service_that_stays_away_is_given_up(world):
 
 def test_one_dead_target_does_not_hold_back_another(world, hook):
     world.env |= {"DEAD": f"{hook.url}/dead", "GOOD": f"{hook.url}/good"}
-    world.start(timeout_s=2.0)
     hook.answers = [Answer(hangs=True)]
     world.project("${DEAD}")
     world.tell("1.0.0")
-    world.loop.look_once()  # the dead one is being asked, until its time is over
+    world.loop.look_once()  # the dead one is being asked
     world.project("${DEAD}", "${GOOD}")
     world.tell("1.0.1")
     while not hook.seen:
@@ -170,11 +169,46 @@ def test_one_dead_target_does_not_hold_back_another(world, hook):
     world.loop.look_once()
     wait([world.loop._busy["${GOOD}"]])
     assert hook.titles("/good") == ["reviews@1.0.1 is live at reviews"]
+    assert not world.loop._busy["${DEAD}"].done()
+    hook.ended.set()  # it hangs up
     wait(list(world.loop._busy.values()))
     dead = [each for each in world.deliveries() if each["target"] == "${DEAD}"]
-    assert [each["state"] for each in dead] == ["pending", "pending"]
-    assert dead[0]["error"] in ("not done within 2 s", "it did not answer in time")
+    assert [(each["state"], each["error"]) for each in dead] == [
+        ("pending", "no connection"),
+        ("pending", ""),
+    ]
     assert hook.titles("/dead") == ["reviews@1.0.0 is live at reviews"]
+
+
+def test_a_service_that_never_answers_is_left_after_its_time(world, hook):
+    """2 s of waiting, a process that is ended, and no child left."""
+    world.env["DEAD"] = f"{hook.url}/dead"
+    world.start(timeout_s=2.0)
+    hook.answers = [Answer(hangs=True)]
+    world.project("${DEAD}")
+    world.tell("1.0.0")
+    world.look()
+    (only,) = world.deliveries()
+    assert only["state"] == "pending"
+    assert only["error"] in ("not done within 2 s", "it did not answer in time")
+    assert world.sender._children == set()
+
+
+def test_a_server_that_stops_ends_what_it_sends_and_the_next_one_sends_it(world, hook, monkeypatch):
+    monkeypatch.setattr("tuneline.control.notices.GRACE_S", 0.1)
+    world.env["HOOK"] = f"{hook.url}/a"
+    hook.answers = [Answer(hangs=True)]
+    world.project("${HOOK}")
+    world.tell("1.0.0")
+    world.loop.look_once()
+    while not hook.seen:
+        threading.Event().wait(0.02)
+    world.loop.stop()
+    assert world.states() == [("${HOOK}", "pending")]
+    world.now += 60
+    world.start()
+    world.look()
+    assert (world.states(), len(hook.seen)) == ([("${HOOK}", "delivered")], 2)
 
 
 def test_a_target_that_is_not_set_waits_and_says_for_what(world, hook):

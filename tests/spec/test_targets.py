@@ -50,7 +50,13 @@ def test_targets_are_a_text_a_list_or_say_of_which_kinds_they_are_told():
     assert targets_in(text) == (Target("${A}", KINDS), Target("secret:b", ("drift", "verdict")))
     assert parse(text, "/x").project.notify == targets_in(text)
     assert targets_in(SMALL + "notify: ${A}\n") == (Target("${A}"),)
-    assert targets_in(SMALL) == targets_in("") == targets_in("notify: [\n") == ()
+    assert targets_in(SMALL) == targets_in("") == ()
+
+
+def test_a_text_that_cannot_be_read_is_not_quoted():
+    with pytest.raises(SpecError, match="is no YAML") as wrong:
+        targets_in(f"notify: [slack://{SECRET}\n")
+    assert SECRET not in str(wrong.value.to_json())
 
 
 def test_a_kind_that_is_none_and_a_target_that_is_told_of_nothing_are_refused():

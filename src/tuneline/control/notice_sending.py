@@ -129,6 +129,7 @@ class Sender:
             child = subprocess.Popen(
                 [sys.executable, *_CHILD],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env,
+                start_new_session=True,  # Ctrl-C is for the server, which lets it finish
             )  # fmt: skip
             self._children.add(child)
         try:

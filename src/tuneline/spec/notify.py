@@ -9,13 +9,13 @@ from tuneline.spec.targets import Target
 
 
 def targets_in(text: str) -> tuple[Target, ...]:
-    """The targets of a project's text; none if it has none. Raises SpecError, which quotes no URL."""
+    """The targets of a project's text; none if it has none. Raises: SpecError, which quotes nothing."""
     if "notify" not in text:
         return ()
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:  # whoever wrote it was told by `spec.project`
-        return ()
+    except yaml.YAMLError:  # whose words quote the text
+        raise SpecError("The project's text is no YAML, so who is told cannot be read.") from None
     found = root.value if isinstance(root, yaml.MappingNode) else []
     faults = Faults("tuneline.yaml")
     read: tuple[Target, ...] = ()
