@@ -8,9 +8,9 @@ from typing import Literal, Self
 
 from tuneline.errors import SettingError
 
-SERVER_ONLY = frozenset(("TUNELINE_DATABASE_URL", "TUNELINE_TOKEN"))
-"""What no task, router or runtime gets: it may hold the record's password, or says who somebody is elsewhere,
-and they may run users' code."""
+SERVER_ONLY = frozenset(("TUNELINE_DATABASE_URL", "TUNELINE_TOKEN", "TUNELINE_NOTIFY"))
+"""What no task, router or runtime gets, nor a notice's URL: it may hold the record's password, or says who
+somebody is elsewhere, and they may run users' code."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Settings:
     database_url: str = field(default="", repr=False)
     """`TUNELINE_DATABASE_URL`: where the record is, `postgresql://user@host/database`. Default: a SQLite file
     in the home. It may hold a password, so it is never shown."""
+    notify: str = field(default="", repr=False)
+    """`TUNELINE_NOTIFY`: URLs, separated by spaces, that are told of everything. They may hold secrets, so
+    they are never shown."""
+    public_url: str = ""
+    """`TUNELINE_PUBLIC_URL`: the address of this server's pages for people, to which notices link."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -68,6 +73,8 @@ class Settings:
             log_level=(env.get("TUNELINE_LOG_LEVEL") or "INFO").upper(),
             artifacts=(env.get("TUNELINE_ARTIFACTS") or "").rstrip("/"),
             database_url=_database(env),
+            notify=(env.get("TUNELINE_NOTIFY") or "").strip(),
+            public_url=(env.get("TUNELINE_PUBLIC_URL") or "").rstrip("/"),
         )
 
     @property

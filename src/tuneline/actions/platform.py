@@ -21,6 +21,7 @@ from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.caller import CALLER
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
+from tuneline.actions.notices import NoticeBoard, Tester
 from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
@@ -54,11 +55,13 @@ class Platform:
         shutdown: Shutdown,
         clock: Clock = time.time,
         boards: Opener | None = None,
+        tester: Tester | None = None,
     ) -> None:
         self.record = record
         self.server = server
         self.apps = Apps(record, server, clock)
         self.boards = RunBoards(record, boards)
+        self.notices = NoticeBoard(record, tester, clock)
         self._runner = runner
         self._shutdown = shutdown
         self._clock = clock

@@ -18,6 +18,7 @@ from tuneline.plan.recurrence import due, ticks
 from tuneline.plan.recurring import trigger_of, zone_of
 from tuneline.record.record import Record
 from tuneline.record.recurring import NewRecurring
+from tuneline.spec.notify import targets_in
 from tuneline.types import Clock
 
 Json = dict[str, Any]
@@ -48,6 +49,7 @@ class Schedules:
         """
         name, now = project_name(ir, project), self._clock()
         readable(ir)
+        targets_in(str(project.get("text", "")))  # it is kept, so no secret may stand in it
         checked_parameters(ir, parameters)
         trigger = {**schedule, **({} if "every_s" in schedule else {"crontab": True})}
         first = trigger_of(trigger).first_mark(int(now))

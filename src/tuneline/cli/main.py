@@ -77,6 +77,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "artifacts": ("artifacts", "artifacts", "List, show and download what tasks put out."),
     "lineage": ("artifacts", "lineage", "What an artifact or a release came from, and what came of it."),
     "app": ("app", "app", "Run a web app at an endpoint, or take it away."),
+    "notify": ("notify", "notify", "List notices, test a target, try again what did not arrive."),
     "chat": ("chat", "chat", "Ask an endpoint."),
     "up": ("server", "up", "Start this home's server in the foreground."),
     "status": ("server", "status", "What is running: server, runs, endpoints."),

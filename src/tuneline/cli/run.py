@@ -13,7 +13,7 @@ from tuneline.cli import exits, outcome, report
 from tuneline.cli.compiling import compiled, interpreters, target_of
 from tuneline.cli.connect import Link, server, settings
 from tuneline.cli.errors import show_error
-from tuneline.cli.following import follow, screen, settled, wait_until_live
+from tuneline.cli.following import follow, screen, settled, tell_notices, wait_until_live
 from tuneline.cli.loading import load_project, overrides_option, parsed_overrides, submit
 from tuneline.cli.output import json_option, print_json, say
 from tuneline.cli.packages import Package, is_package, of_text, read_package
@@ -142,7 +142,10 @@ def follow_to_the_end(client: "Client", id: str, as_json: bool) -> int:
     try:
         with screen() as shown:
             ended = settled(link, follow(link, id, shown))
+            told = 0 if as_json else tell_notices(link, id, shown)
             endpoint = wait_until_live(link, ended, shown)
+            if endpoint is not None and not as_json:
+                tell_notices(link, id, shown, told)
         if as_json and not outcome.is_line(ended):
             ended = link(lambda client: client.run(id))
         tails = {} if outcome.is_line(ended) else log_tails(link, ended)

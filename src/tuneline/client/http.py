@@ -149,6 +149,18 @@ class Client:
         """Start a run of it now; the run. Raises ConflictError if its project has one under way."""
         return self.call("POST", f"/api/v1/schedules/{_part(name)}:run")
 
+    def notices(self, limit: int = 50, run: str | None = None, after: int = 0) -> list[Body]:
+        """Notices after number `after` with their deliveries, the newest first; of one run, if named."""
+        return self._list("/api/v1/notices", {"limit": limit, "run": run, "after": after})
+
+    def test_notice(self, target: str) -> Body:
+        """Send a test to a target. Raises: SettingError, MissingPartError, NetworkError."""
+        return self.call("POST", "/api/v1/notices:test", {"target": target}, timeout_s=90.0)
+
+    def retry_notices(self, id: int | None = None) -> Body:
+        """Try what was not taken anew, of one notice or of all: `{"deliveries"}`."""
+        return self.call("POST", "/api/v1/notices:retry", {"id": id})
+
     def models(self) -> list[str]:
         """Names of all models."""
         return list(self._json("GET", "/api/v1/models"))

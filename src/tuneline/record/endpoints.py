@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.plan import apps
 from tuneline.plan.endpoints import Desired, Live, ReleaseFacts
-from tuneline.record import ledger
+from tuneline.record import ledger, notices
 from tuneline.record.changes import Changes
 from tuneline.record.schema import endpoints, intervals, releases
 from tuneline.record.store import Store
@@ -171,11 +171,11 @@ class Endpoints:
             if before is not None:
                 _close(db, before, f"{release} took over", by, at)
             last = db.scalar(select(func.max(intervals.c.n)).where(intervals.c.endpoint == endpoint))
-            digest = row["package_digest"]
+            digest, n = row["package_digest"], (last or 0) + 1
             db.execute(
                 insert(intervals).values(
                     endpoint=endpoint,
-                    n=(last or 0) + 1,
+                    n=n,
                     model=row["model"],
                     version=row["version"],
                     digest=digest,
@@ -187,6 +187,9 @@ class Endpoints:
             )
             body = {"endpoint": endpoint, "release": release, "digest": digest, "why": why, "by": by}
             ledger.write(db, at, "live", body | _stepped("from", begin, at))
+            was = f"{before['model']}@{before['version']}" if before is not None else None
+            about = {**body, "before": was, "run": row["run"]}
+            notices.put(db, at, "rolled_out", f"rolled_out/{endpoint}/{n}", about)
         self._changes.notify(TOPIC)
 
     def retire(self, endpoint: str, why: str, by: str, at: float) -> None:

@@ -90,9 +90,28 @@ def m009_approvals(db: Connection) -> None:
         db.execute(text(statement))
 
 
+def m011_notices(db: Connection) -> None:
+    """What people are told, and whether it reached them."""
+    for statement in (
+        "CREATE TABLE notices (n BIGINT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,"
+        " at DOUBLE PRECISION NOT NULL, project TEXT NOT NULL, run TEXT NOT NULL, about TEXT,"
+        " addressed INTEGER NOT NULL, PRIMARY KEY (n))",
+        "CREATE UNIQUE INDEX notices_by_key ON notices (key)",
+        "CREATE INDEX notices_by_run ON notices (run)",
+        "CREATE INDEX notices_to_address ON notices (addressed, n)",
+        "CREATE TABLE deliveries (notice BIGINT NOT NULL, target TEXT NOT NULL, state TEXT NOT NULL,"
+        " attempts BIGINT NOT NULL, next_at DOUBLE PRECISION, error TEXT NOT NULL, missing TEXT NOT NULL,"
+        " delivered_at DOUBLE PRECISION, PRIMARY KEY (notice, target),"
+        " FOREIGN KEY (notice) REFERENCES notices (n))",
+        "CREATE INDEX deliveries_by_state ON deliveries (state, target, notice)",
+    ):
+        db.execute(text(statement))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_first, m002_nested, m003_kfp, m004_recurring, m005_tokens, m006_apps,
     m009_approvals,
+    m011_notices,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from tuneline.record.experiments import Experiments
 from tuneline.record.holders import Holders
 from tuneline.record.ledger import Ledger
 from tuneline.record.migrations import migrate
+from tuneline.record.notices import Notices
 from tuneline.record.recurring import Recurring
 from tuneline.record.releases import Releases
 from tuneline.record.run_lists import RunLists
@@ -49,6 +50,7 @@ class Record:
         self.ancestry = Ancestry(self._store)
         self.tokens = Tokens(self._store)
         self.tasks = Tasks(self._store)
+        self.notices = Notices(self._store, self.changes)
 
     def migrate(self) -> list[str]:
         """Make the database, or bring it to today's schema; what was applied.

@@ -16,9 +16,10 @@ from tuneline.errors import ConflictError, NotFoundError, UserError
 from tuneline.plan import approval as ask
 from tuneline.plan import apps
 from tuneline.plan.approval import Approval, Next
+from tuneline.plan.notices import judged
 from tuneline.plan.verdict import numbers
 from tuneline.plan.versions import next_version
-from tuneline.record import endpoints, ledger
+from tuneline.record import endpoints, ledger, notices
 from tuneline.record.changes import Changes
 from tuneline.record.schema import models, releases
 from tuneline.record.store import Store
@@ -218,11 +219,13 @@ def _judge(db: Connection, proposal: Proposal, name: str, step: Next, before: Ap
     """Write what becomes of a release; its state now."""
     evidence = {"run": proposal.run, **_numbers(proposal)}
     if step is Next.ASK:
+        _tell(db, proposal, name, ask.CANDIDATE, at)
         _set(db, name, state=ask.CANDIDATE, approval=Approval(run=proposal.run).to_json())
         body = {"release": name, "by": proposal.by, "why": f"{proposal.why}; approval is required"}
         ledger.write(db, at, ask.CANDIDATE, body | evidence)
         return ask.CANDIDATE
     if step is Next.REJECT:
+        _tell(db, proposal, name, ask.REJECTED, at)
         note = "the gate refused when it was gated again"
         kept = replace(before, again=False, note=note).to_json() if before.decision else None
         _set(db, name, state=ask.REJECTED, approval=kept)
@@ -230,6 +233,7 @@ def _judge(db: Connection, proposal: Proposal, name: str, step: Next, before: Ap
             db, at, ask.REJECTED, {"release": name, "by": proposal.by, "why": proposal.why} | evidence
         )
         return ask.REJECTED
+    _tell(db, proposal, name, ask.APPROVED, at)
     by, why, approval = proposal.by, proposal.why, None
     if step is Next.CARRY:
         by, why = before.by, before.reason
@@ -241,6 +245,15 @@ def _judge(db: Connection, proposal: Proposal, name: str, step: Next, before: Ap
     kept = None if approval is None else replace(approval, ledger=ledger.head_of(db)).to_json()
     _set(db, name, state=ask.APPROVED, approval=kept)
     return ask.APPROVED
+
+
+def _tell(db: Connection, proposal: Proposal, name: str, state: str, at: float) -> None:
+    """Have the verdict told, and that somebody must approve where that is so."""
+    told = {"release": name, "state": state, "why": proposal.why, "by": proposal.by, "run": proposal.run}
+    about = told | judged(proposal.verdict, proposal.report)
+    notices.put(db, at, "verdict", f"verdict/{name}/{state}/{proposal.run or at}", about)
+    if state == ask.CANDIDATE:
+        notices.put(db, at, "approval_wanted", f"approval_wanted/{name}/{proposal.run or at}", about)
 
 
 def _supersede(db: Connection, proposal: Proposal, made: str, at: float) -> None:

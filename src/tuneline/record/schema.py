@@ -289,3 +289,19 @@ tokens = Table(
     _time("created_at", null=False), _time("expires_at"), _time("revoked_at"), _time("used_at"),
     Index("tokens_by_name", "name"),
 )  # fmt: skip
+
+notices = Table(
+    "notices", tables,
+    Column("n", BigInteger, primary_key=True, autoincrement=False), _text("key"), _text("kind"),
+    _time("at", null=False), _text("project"), _text("run"), _json("about"),
+    Column("addressed", Integer, nullable=False),  # whether its deliveries were made
+    Index("notices_by_key", "key", unique=True), Index("notices_by_run", "run"),
+    Index("notices_to_address", "addressed", "n"),
+)  # fmt: skip
+
+deliveries = Table(
+    "deliveries", tables,
+    Column("notice", BigInteger, ForeignKey("notices.n"), nullable=False), _text("target"), _text("state"),
+    _count("attempts"), _time("next_at"), _text("error"), _text("missing"), _time("delivered_at"),
+    PrimaryKeyConstraint("notice", "target"), Index("deliveries_by_state", "state", "target", "notice"),
+)  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
 from tuneline.plan import events as e
-from tuneline.record import lineage
+from tuneline.record import lineage, notices
 from tuneline.record.schema import runs, tasks
 from tuneline.record.statements import change, value
 
@@ -199,6 +199,8 @@ def _run_ended(db: Connection, stored: e.Stored, event: e.RunEnded) -> None:
     if event.state != "SUCCEEDED":  # canceled, or out of time: some had not ended
         left = (tasks.c.run == stored.run, or_(tasks.c.state == "PENDING", tasks.c.state == "RUNNING"))
         db.execute(update(tasks).where(*left).values(state="CANCELED", finished_at=stored.at, retry_at=None))
+    if event.state == "FAILED":
+        notices.put_failed_run(db, stored.run, stored.at, error)
 
 
 _HANDLERS: dict[type[e.Event], Callable[[Connection, e.Stored, Any], None]] = {

@@ -104,6 +104,9 @@ def _overridden(reading: Reading, overrides: Mapping[str, str], faults: Faults) 
     line."""
     values, nodes = dict(reading.values), dict(reading.nodes)
     for path, text in overrides.items():
+        if path == "notify":  # the record keeps the file's text, and its targets are read from there
+            faults.note(0, "-p notify: who is told is not changed for one run; write it in the file")
+            continue
         if path.startswith(_FREE):
             values[_FREE[:-1]] = {**values.get(_FREE[:-1], {}), **_free_value(path, text, faults)}
             continue

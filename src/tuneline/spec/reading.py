@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from tuneline.spec.sections import ENTRY, KEYS, LATER, SECTIONS, SHORT, Key
+from tuneline.spec.targets import KINDS, Target, fault
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _INTEGER = re.compile(r"[-+]?\d[\d_]*")
@@ -145,7 +146,7 @@ def _value(key: Key, node: yaml.Node, faults: Faults) -> Any:
     reader = {
         "text": _text, "integer": _number, "number": _number, "texts": _texts, "text_or_texts": _texts,
         "map": _map,
-        "maps": _maps, "lists": _lists, "free": _free, "duration": _duration,
+        "maps": _maps, "lists": _lists, "free": _free, "duration": _duration, "targets": targets,
     }[key.kind]  # fmt: skip
     return reader(key, node, faults)
 
@@ -283,6 +284,37 @@ def _free(key: Key, node: yaml.Node, faults: Faults) -> dict[str, Any] | None:
         faults.note(node, f"`{key.path}` must be a mapping, but is {_shown(node)}")
         return None
     return {name: _anything(value, faults) for name, _, value in _entries(node, faults)}
+
+
+def targets(key: Key, node: yaml.Node, faults: Faults) -> tuple[Target, ...] | None:
+    """Receivers of notices. No fault quotes a URL: it may hold what is secret."""
+    entries = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    found = [
+        _target(f"target {place} of `{key.path}`", each, faults) for place, each in enumerate(entries, 1)
+    ]
+    return tuple(target for target in found if target is not None)
+
+
+def _target(what: str, node: yaml.Node, faults: Faults) -> Target | None:
+    given = {"to": node}
+    if isinstance(node, yaml.MappingNode):
+        given = {str(name.value): value for name, value in node.value}
+    if not set(given) <= {"to", "on"}:
+        faults.note(node, f"{what} has a key that it does not know; it has `to` and `on`")
+        return None
+    to, kinds = given.get("to"), given.get("on")
+    if not isinstance(to, yaml.ScalarNode):
+        faults.note(node, f"{what} needs `to`, the text of a URL")
+        return None
+    if wrong := fault(str(to.value)):
+        faults.note(to, f"{what} {wrong}")
+        return None
+    if kinds is None:
+        return Target(str(to.value).strip())
+    on = _texts(Key("notify.on", "texts", (), "", choices=KINDS), kinds, faults)
+    if isinstance(kinds, yaml.SequenceNode) and not kinds.value:
+        faults.note(kinds, f"{what} is told of nothing: `on` is empty")
+    return Target(str(to.value).strip(), on) if on else None
 
 
 def _anything(node: yaml.Node, faults: Faults) -> Any:

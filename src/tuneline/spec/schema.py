@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from tuneline.spec.sections import KEYS, REQUIRED, SECTIONS, SHORT, Key
+from tuneline.spec.targets import KINDS
 
 
 def schema() -> dict[str, Any]:
@@ -76,6 +77,7 @@ def _property(key: Key) -> dict[str, Any]:
                 {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[smhd]?$"},
             ]
         },
+        "targets": {"anyOf": [text, {"type": "array", "items": {"anyOf": [text, _TARGET]}}]},
     }
     if key.inner:
         inner = {name: {"description": doc, **scalar} for name, doc in key.inner.items()}
@@ -86,6 +88,17 @@ def _property(key: Key) -> dict[str, Any]:
     if key.default is REQUIRED:
         return made
     return {**made, "default": list(key.default) if isinstance(key.default, tuple) else key.default}
+
+
+_TARGET = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "to": {"type": "string", "description": "A URL that apprise takes, its secrets named."},
+        "on": {"type": "array", "items": {"type": "string", "enum": list(KINDS)}, "default": list(KINDS)},
+    },
+    "required": ["to"],
+}
 
 
 def _bounds(key: Key) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Final, Literal
 
 from tuneline.spec.cron import MAX_EVERY_S
+from tuneline.spec.targets import Target
 
 Kind = Literal[
-    "text", "integer", "number", "texts", "text_or_texts", "map", "maps", "lists", "free", "duration"
+    "text", "integer", "number", "texts", "text_or_texts", "map", "maps", "lists", "free", "duration",
+    "targets",
 ]  # fmt: skip
 """What a value may be. `map`: text to text. `maps`: text to (text to text). `lists`: text to texts. `free`:
-any mapping that JSON has. `duration`: seconds, or `90s 30m 2h 1d`."""
+any mapping that JSON has. `duration`: seconds, or `90s 30m 2h 1d`. `targets`: a list of `{to, on}`, or texts."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,9 @@ class Project:
     release: Release = field(default_factory=Release)
     deploy: Deploy = field(default_factory=Deploy)
     schedule: Schedule = field(default_factory=Schedule)
+    notify: tuple[Target, ...] = _key(
+        "targets", (), "Who is told what happens: URLs, their secrets named, e.g. `${SLACK_URL}`."
+    )
     code: Mapping[str, str] = field(default_factory=dict)
     """The Python files of the project's folder, path to text, where an entry names one. No key."""
 
@@ -329,7 +334,7 @@ def _plain(value: Any) -> Any:
         return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
 SPELLED = {"keep_s": "keep", "every_s": "every", "queue_timeout_s": "queue_timeout"}
@@ -343,7 +348,7 @@ SECTIONS: Mapping[str, type] = {
 SHORT: Mapping[str, str] = {"schedule": "schedule.cron"}
 """Sections that may be one plain text, and the key that it gives."""
 
-LATER = ("notify", "on", "deploy.rollout")
+LATER = ("on", "deploy.rollout")
 """Keys of parts that are not built yet."""
 
 

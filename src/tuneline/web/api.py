@@ -13,6 +13,7 @@ from tuneline.actions.looks import Looks
 from tuneline.actions.proposing import Offer
 from tuneline.record.runs import ACTIVE
 from tuneline.web.json import JsonRoute
+from tuneline.web.notices import notice_routes
 from tuneline.web.schedules import schedule_routes
 
 Json = dict[str, Any]
@@ -89,6 +90,7 @@ def api_router(platform: Platform, looks: Looks) -> APIRouter:
     _release_routes(router, platform)
     _endpoint_routes(router, platform)
     schedule_routes(router, platform)
+    notice_routes(router, platform)
     return router
 
 

@@ -29,6 +29,8 @@ from tuneline.control.approvals import ApprovalLoop
 from tuneline.control.boards import Boards
 from tuneline.control.endpoints import Controller
 from tuneline.control.launching import Runtimes
+from tuneline.control.notice_sending import Addresses, Sender
+from tuneline.control.notices import NoticeLoop
 from tuneline.control.programs import Programs
 from tuneline.control.recurring import RecurringLoop
 from tuneline.errors import ResourceError, SettingError, TunelineError
@@ -94,7 +96,9 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     watch(record, lambda: http.stop(False), stack)
     runner = Runner(record.runs, record.runs, record.runs, settings, server_url=info.url)
     boards = Boards(settings.home / "boards")
-    platform = Platform(record, runner, info, http.stop, boards=boards)
+    addresses = Addresses(os.environ, settings.secrets, settings.notify)
+    sender = Sender(addresses)
+    platform = Platform(record, runner, info, http.stop, boards=boards, tester=sender)
     runner.start_thread()
     stack.callback(runner.stop)
     for run in platform.adopt():
@@ -112,6 +116,9 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     )
     approvals.start()
     stack.callback(approvals.stop)
+    telling = NoticeLoop(record, addresses, sender, settings.public_url)
+    telling.start()
+    stack.callback(telling.stop)
     stack.callback(lambda: controller.stop(all=http.all))
     stack.callback(lambda: boards.stop_all() if http.all else None)
     body = {
