@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from collections.abc import Mapping
-from typing import Any
-
 import click
 
 from tuneline.cli import exits

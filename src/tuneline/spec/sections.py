@@ -16,7 +16,8 @@ Kind = Literal[
     "targets",
 ]  # fmt: skip
 """What a value may be. `map`: text to text. `maps`: text to (text to text). `lists`: text to texts. `free`:
-any mapping that JSON has. `duration`: seconds, or `90s 30m 2h 1d`. `targets`: a list of `{to, on}`, or texts."""
+any mapping that JSON has. `duration`: seconds, or `90s 30m 2h 1d`. `targets`: a list of `{to, on}` or
+texts."""
 
 
 @dataclass(frozen=True)
