@@ -1,5 +1,5 @@
-"""One endpoint: looks at its processes and files, asks `plan.rollout.decide`, does what that says, and writes
-down what is the case.
+"""One endpoint: looks at its processes and files, asks `plan.lifecycle.decide`, does what that says, and
+writes down what is the case.
 
 What it must know after a restart of the server is in the record (`observe`) and in `traffic.json`; where the
 two differ, traffic.json is right, because that is what the router serves.
@@ -22,8 +22,8 @@ from tuneline.errors import TunelineError
 from tuneline.plan import revisions as plan
 from tuneline.plan.apps import KIND as APP
 from tuneline.plan.endpoints import Desired, EndpointStore
+from tuneline.plan.lifecycle import decide, failures_after
 from tuneline.plan.revisions import Policy, Revision, Role, Seen, State
-from tuneline.plan.rollout import decide, failures_after
 from tuneline.types import Clock
 
 LOG = logging.getLogger("tuneline.control")

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tuneline.plan.endpoints import Desired, Live
+from tuneline.plan.lifecycle import blocked, failed, live_of
 from tuneline.plan.revisions import Revision, Role, Seen, State
-from tuneline.plan.rollout import blocked, failed, live_of
 
 
 def to_json(revision: Revision, weight: float) -> dict[str, Any]:
