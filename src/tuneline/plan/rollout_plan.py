@@ -112,6 +112,13 @@ class RolloutPlan:
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
 
+def from_deploy(deploy: Mapping[str, Any]) -> RolloutPlan:
+    """The plan that a project's `deploy` has; `switch` if it says nothing of it. Raises SpecError."""
+    body = {name: value for name, value in (deploy.get("rollout") or {}).items() if name != "sticky"}
+    stages = percents([str(each) for each in body.pop("stages", ())])
+    return RolloutPlan.from_json({"strategy": "switch", **body, "stages": stages})
+
+
 def percents(texts: Sequence[str]) -> tuple[float, ...]:
     """`["5%", "25"]` as numbers. Raises SpecError."""
     try:

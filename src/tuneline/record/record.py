@@ -13,6 +13,7 @@ from tuneline.record.ledger import Ledger
 from tuneline.record.migrations import migrate
 from tuneline.record.recurring import Recurring
 from tuneline.record.releases import Releases
+from tuneline.record.rollouts import Rollouts
 from tuneline.record.run_lists import RunLists
 from tuneline.record.runs import Runs
 from tuneline.record.store import Store
@@ -44,6 +45,7 @@ class Record:
         self.recurring = Recurring(self._store, self.changes)
         self.releases = Releases(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
+        self.rollouts = Rollouts(self._store, self.changes)
         self.apps = Apps(self._store, self.changes)
         self.ledger = Ledger(self._store)
         self.holders = Holders(self._store)

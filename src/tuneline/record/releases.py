@@ -16,6 +16,7 @@ from tuneline.plan import apps
 from tuneline.plan.versions import next_version
 from tuneline.record import endpoints, ledger
 from tuneline.record.changes import Changes
+from tuneline.record.rollouts import Asked, deliver
 from tuneline.record.schema import models, releases
 from tuneline.record.store import Store
 from tuneline.types import Digest, digest_json
@@ -213,10 +214,8 @@ def _judge(db: Connection, proposal: Proposal, name: str, state: str, at: float)
     )
     if state != "approved":
         return
-    deploy = proposal.deploy
-    endpoints.desire(
-        db, str(deploy["endpoint"]), name, deploy, proposal.live_digest, proposal.why, proposal.by, at
-    )
+    asked = Asked(proposal.by, proposal.why, at)
+    deliver(db, name, proposal.deploy, proposal.live_digest, asked)
 
 
 def _refuse_moved(db: Connection, proposal: Proposal) -> None:

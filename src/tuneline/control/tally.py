@@ -1,0 +1,273 @@
+"""Request lines and scores, counted for a rollout: what came since the last look, by metric and by arm.
+
+Reads the segments that the router writes, from where the last look ended; that place (`Cursor`) is kept in
+the record with what the counts became, in one transaction, so nothing is counted twice or lost however the
+server ends. A line that is not whole yet is read again later. Limits: segments that the router deleted before
+they were read are lost; a score counts if its request is one of the last 200,000 of the rollout, and the
+first score of a request counts.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tuneline.plan.rollout import Observed
+from tuneline.plan.rollouts import FeedbackSource, Score, Underway
+from tuneline.plan.sequential import NOTHING, Counts
+
+LOOK_BYTES = 4 * 1024 * 1024
+"""Read at one look at most."""
+SLICE = 64
+"""Requests in a batch: many small ones show more than a large one."""
+LEARN = 100
+"""Answers of the stable release whose times make the bound of `slow`."""
+PATIENCE_S = 10.0
+"""How long a score waits for its request's line."""
+KNOWN = 200_000
+"""Requests whose arm is remembered for scores."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What was read so far. JSON-able."""
+
+    segment: str = ""
+    """Name of the file that was read last; empty: nothing was."""
+    offset: int = 0
+    """Bytes of it."""
+    score: int = 0
+    """Number of the last score."""
+    slow_ms: float = 0.0
+    """A slow answer takes longer; 0: not known yet."""
+    times: tuple[float, ...] = ()
+    """Milliseconds of the stable release's answers, until there are enough."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Cursor":
+        """What `to_json` wrote; empty: the beginning."""
+        return cls(**{**body, "times": tuple(body.get("times", ()))})
+
+
+@dataclass
+class _Slice:
+    """Requests in a row, under the same weights."""
+
+    lines: int = 0
+    counts: dict[str, Counts] = field(default_factory=dict)
+
+    def add(self, metric: str, candidate: bool, value: float) -> None:
+        """One observation."""
+        one = Counts(1, value, 0, 0.0) if candidate else Counts(0, 0.0, 1, value)
+        self.counts[metric] = self.counts.get(metric, NOTHING) + one
+
+
+class Tally:
+    """Counts for one rollout, while this server lives."""
+
+    def __init__(self, folder: Path, rollout: Underway, feedback: FeedbackSource | None) -> None:
+        """folder: the endpoint's. What an earlier server counted is not counted again."""
+        self._segments = folder / "segments"
+        self._rollout, self._feedback = rollout, feedback
+        self._arms: dict[str, bool] = {}
+        self._scored: set[str] = set()
+        self._remember(Cursor.from_json(rollout.cursor))
+
+    def first(self) -> Cursor:
+        """Where to begin: at the end of what is there. Earlier answers of the stable release make the bound of
+        `slow`."""
+        plan, names = self._rollout.plan, _names(self._segments)
+        offset = _size(self._segments / names[-1]) if names else 0
+        cursor = Cursor(names[-1] if names else "", offset, self._last_score(), plan.slow_ms)
+        for text in _last_lines(self._segments, names):
+            line = _parsed(text)
+            if cursor.slow_ms == 0 and line is not None and line.get("release") == self._rollout.stable:
+                cursor = self._learned(cursor, line)
+        return cursor
+
+    def read(self, cursor: Cursor, now: float) -> tuple[Observed, Cursor]:
+        """What came since `cursor`, and the cursor after it; `Observed` without the candidate's state."""
+        state, slices = self._rollout.state, [_Slice()]
+        numbers = {"candidate": 0, "stable": 0, "errors": 0}
+        lines, after, behind = self._lines(cursor)
+        later = False
+        for line in lines:
+            if not later and line["at"] >= state.since:
+                slices.append(_Slice())
+                later = True
+            if slices[-1].lines >= SLICE:
+                slices.append(_Slice())
+            candidate = self._arm(line)
+            if candidate is None:
+                continue
+            self._know(line, candidate)
+            after = self._learned(after, line) if not candidate else after
+            if state.step >= 0:
+                self._count(slices[-1], line, candidate, after.slow_ms)
+                failed = _failed(line["status"])
+                numbers["candidate" if candidate else "stable"] += later
+                numbers["errors"] += candidate and failed
+        if state.step >= 0:
+            after = self._scores(slices, after, now, behind)
+        batches = tuple(each.counts for each in slices if each.counts)
+        return Observed(batches, **numbers, behind=behind), after
+
+    def follow(self, rollout: Underway) -> None:
+        """The same rollout, as it was saved last."""
+        self._rollout = rollout
+
+    # Lines
+
+    def _lines(self, cursor: Cursor) -> tuple[list[dict[str, Any]], Cursor, bool]:
+        found: list[dict[str, Any]] = []
+        left = LOOK_BYTES
+        for name in _names(self._segments):
+            if name < cursor.segment:
+                continue
+            start = cursor.offset if name == cursor.segment else 0
+            data = _whole_lines(self._segments / name, start, left)
+            cursor = replace(cursor, segment=name, offset=start + len(data))
+            found += [line for text in data.splitlines() if (line := _parsed(text)) is not None]
+            left -= len(data)
+            if left <= LOOK_BYTES // 64:
+                return found, cursor, True
+        return found, cursor, False
+
+    def _arm(self, line: Mapping[str, Any]) -> bool | None:
+        """True: the candidate's. None: nobody's, or of a request that named its release."""
+        if line.get("override"):
+            return None
+        release = line.get("release")
+        if release == self._rollout.release:
+            return True
+        return False if release == self._rollout.stable and not line.get("shadow_of") else None
+
+    def _know(self, line: Mapping[str, Any], candidate: bool) -> None:
+        if not line.get("shadow_of"):
+            self._arms[line["id"]] = candidate
+            if len(self._arms) > KNOWN:
+                del self._arms[next(iter(self._arms))]
+
+    def _learned(self, cursor: Cursor, line: Mapping[str, Any]) -> Cursor:
+        """The bound of `slow`, once enough of the stable release's answers were seen."""
+        if cursor.slow_ms or not 200 <= line["status"] < 400 or line.get("override"):
+            return cursor
+        times = (*cursor.times, float(line["ms"]))
+        if len(times) < LEARN:
+            return replace(cursor, times=times)
+        usual = sorted(times)[int(len(times) * 0.95)]
+        return replace(cursor, slow_ms=round(1.5 * usual + 1.0, 3), times=())
+
+    def _count(self, into: _Slice, line: Mapping[str, Any], candidate: bool, slow_ms: float) -> None:
+        status, ms = line["status"], line["ms"]
+        into.lines += 1
+        into.add("errors", candidate, float(_failed(status)))
+        answered = 200 <= status < 400 or (status == 499 and ms > slow_ms)
+        if slow_ms and answered:  # whoever hung up after the bound waited longer than it
+            into.add("slow", candidate, float(ms > slow_ms))
+        if candidate and line.get("shadow_of") and line.get("agrees") is not None:
+            into.add("agreement", True, float(line["agrees"]))
+            into.add("agreement", False, self._rollout.plan.min_agreement)
+
+    # Scores
+
+    def _scores(self, slices: list[_Slice], cursor: Cursor, now: float, behind: bool) -> Cursor:
+        if self._feedback is None:
+            return cursor
+        for row in self._feedback.since(self._rollout.endpoint, cursor.score):
+            candidate = self._arms.get(row.request_id)
+            if candidate is None and (behind or now - row.at < PATIENCE_S):
+                break  # its line is still to come
+            if candidate is not None and row.request_id not in self._scored:
+                self._scored.add(row.request_id)
+                if slices[-1].lines >= SLICE:
+                    slices.append(_Slice())
+                slices[-1].lines += 1
+                slices[-1].add("feedback", candidate, row.score)
+            cursor = replace(cursor, score=row.n)
+        return cursor
+
+    def _last_score(self) -> int:
+        last = 0
+        for row in self._all_scores(0):
+            last = row.n
+        return last
+
+    def _all_scores(self, after: int) -> Iterator[Score]:
+        while self._feedback is not None:
+            rows: Sequence[Score] = self._feedback.since(self._rollout.endpoint, after)
+            if not rows:
+                return
+            yield from rows
+            after = rows[-1].n
+
+    def _remember(self, cursor: Cursor) -> None:
+        """Which arm had which request, and what was scored, as an earlier server knew it."""
+        if not cursor.segment:
+            return
+        for name in _names(self._segments):
+            if name > cursor.segment:
+                break
+            end = cursor.offset if name == cursor.segment else None
+            with (self._segments / name).open("rb") as file:
+                for text in file.read(end).splitlines() if end is not None else file:
+                    line = _parsed(text)
+                    if line is not None and line["at"] >= self._rollout.started_at - 60.0:
+                        candidate = self._arm(line)
+                        if candidate is not None:
+                            self._know(line, candidate)
+        rows = itertools.takewhile(lambda row: row.n <= cursor.score, self._all_scores(0))
+        self._scored = {row.request_id for row in rows if row.request_id in self._arms}
+
+
+def _failed(status: int) -> bool:
+    """5xx, and answers that were cut off (0). What a client does wrong (4xx), or hangs up on (499), is none."""
+    return status >= 500 or status == 0
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)
+        line["at"], line["status"], line["ms"] = float(line["at"]), int(line["status"]), float(line["ms"])
+        line["id"] = str(line["id"])
+    except (ValueError, KeyError, TypeError):  # half a line that a full disk left
+        return None
+    return dict(line)
+
+
+def _names(segments: Path) -> list[str]:
+    """The files, in order."""
+    return sorted(path.name for path in segments.glob("*.jsonl") if path.stem.isdigit())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _whole_lines(path: Path, start: int, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read(max(most, 1))
+    except FileNotFoundError:  # deleted by the router meanwhile
+        return b""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _last_lines(segments: Path, names: Sequence[str]) -> list[bytes]:
+    """The lines at the end of the newest segments, half a megabyte."""
+    found: list[bytes] = []
+    for name in names[-2:]:
+        start = max(0, _size(segments / name) - 256 * 1024)
+        lines = _whole_lines(segments / name, start, 256 * 1024).splitlines()
+        found += lines[1:] if start else lines
+    return found
