@@ -80,8 +80,8 @@ class Tally:
         self._remember(Cursor.from_json(rollout.cursor))
 
     def first(self) -> Cursor:
-        """Where to begin: at the end of what is there. Earlier answers of the stable release make the bound of
-        `slow`."""
+        """Where to begin: at the end of what is there; earlier answers of the stable release make the bound
+        of `slow`."""
         plan, names = self._rollout.plan, _names(self._segments)
         offset = _size(self._segments / names[-1]) if names else 0
         cursor = Cursor(names[-1] if names else "", offset, self._last_score(), plan.slow_ms)
@@ -131,11 +131,12 @@ class Tally:
             if name < cursor.segment:
                 continue
             start = cursor.offset if name == cursor.segment else 0
-            data = _whole_lines(self._segments / name, start, left)
-            cursor = replace(cursor, segment=name, offset=start + len(data))
-            found += [line for text in data.splitlines() if (line := _parsed(text)) is not None]
+            data = _read(self._segments / name, start, left)
+            whole = data[: data.rfind(b"\n") + 1]
+            cursor = replace(cursor, segment=name, offset=start + len(whole))
+            found += [line for text in whole.splitlines() if (line := _parsed(text)) is not None]
             left -= len(data)
-            if left <= LOOK_BYTES // 64:
+            if left <= 0:
                 return found, cursor, True
         return found, cursor, False
 
@@ -214,20 +215,19 @@ class Tally:
         for name in _names(self._segments):
             if name > cursor.segment:
                 break
-            end = cursor.offset if name == cursor.segment else None
-            with (self._segments / name).open("rb") as file:
-                for text in file.read(end).splitlines() if end is not None else file:
-                    line = _parsed(text)
-                    if line is not None and line["at"] >= self._rollout.started_at - 60.0:
-                        candidate = self._arm(line)
-                        if candidate is not None:
-                            self._know(line, candidate)
+            end = cursor.offset if name == cursor.segment else _size(self._segments / name)
+            for text in _read(self._segments / name, 0, end).splitlines():
+                line = _parsed(text)
+                candidate = None if line is None else self._arm(line)
+                if line is not None and candidate is not None and line["at"] >= self._rollout.started_at:
+                    self._know(line, candidate)
         rows = itertools.takewhile(lambda row: row.n <= cursor.score, self._all_scores(0))
         self._scored = {row.request_id for row in rows if row.request_id in self._arms}
 
 
 def _failed(status: int) -> bool:
-    """5xx, and answers that were cut off (0). What a client does wrong (4xx), or hangs up on (499), is none."""
+    """5xx, and answers that were cut off (0). What a client does wrong (4xx), or hangs up on (499), is
+    none."""
     return status >= 500 or status == 0
 
 
@@ -253,14 +253,13 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _whole_lines(path: Path, start: int, most: int) -> bytes:
+def _read(path: Path, start: int, most: int) -> bytes:
     try:
         with path.open("rb") as file:
             file.seek(start)
-            data = file.read(max(most, 1))
+            return file.read(most)
     except FileNotFoundError:  # deleted by the router meanwhile
         return b""
-    return data[: data.rfind(b"\n") + 1]
 
 
 def _last_lines(segments: Path, names: Sequence[str]) -> list[bytes]:
@@ -268,6 +267,6 @@ def _last_lines(segments: Path, names: Sequence[str]) -> list[bytes]:
     found: list[bytes] = []
     for name in names[-2:]:
         start = max(0, _size(segments / name) - 256 * 1024)
-        lines = _whole_lines(segments / name, start, 256 * 1024).splitlines()
+        lines = _read(segments / name, start, 256 * 1024).splitlines()
         found += lines[1:] if start else lines
     return found

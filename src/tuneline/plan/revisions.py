@@ -43,6 +43,8 @@ class Revision:
     pid_started: float = 0.0
     failures: int = 0
     """In a row."""
+    crashes: int = 0
+    """In all, since it is a candidate."""
     retry_at: float = 0.0
     error: str = ""
     """Why it is down."""
