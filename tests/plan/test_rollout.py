@@ -124,6 +124,9 @@ def test_plans_and_stages_are_read():
         percents(["half"])
     with pytest.raises(SpecError):
         RolloutPlan.from_json({"stage": [5]})
+    for wrong in ({"stages": "5%"}, {"every_s": None}, {"shadow": 1}, {"margins": [1]}):
+        with pytest.raises(SpecError):
+            RolloutPlan.from_json(wrong)
 
 
 COUNTS = st.tuples(st.integers(0, 60), st.integers(0, 60), st.floats(0, 1), st.floats(0, 1)).map(

@@ -188,7 +188,8 @@ class Endpoint:
 
     def _check(self, id: str) -> None:
         self._change(id, state=State.CHECKING)
-        release, desired = self._revisions[id].release, self._desired
+        release = self._revisions[id].release
+        desired = self._desired_of(release)
         self._jobs[id] = self._executor.submit(
             lambda: self._launching.check(self._store.release(release), desired)
         )
@@ -196,7 +197,7 @@ class Endpoint:
     def _launch(self, id: str) -> None:
         facts = self._store.release(self._revisions[id].release)
         port, log = holding.any_free(), revision_log(self.folder, id)
-        command = self._launching.command(facts, self._desired, port)
+        command = self._launching.command(facts, self._desired_of(facts.release), port)
         environment = {**self._launching.environment(facts), MARK: f"{self.folder}#{id}"}
         process = processes.spawn(command, log, environment, self.folder)
         self._jobs.pop(id, None)
@@ -260,6 +261,13 @@ class Endpoint:
         assert process is not None
         processes.terminate(process)
         self._change(id, state=State.STOPPING)
+
+    def _desired_of(self, release: str) -> Desired:
+        """What is wanted of `release`: one on trial may have a runtime of its own."""
+        trial = self._desired.trial
+        if trial is None or trial.release != release or not trial.runtime:
+            return self._desired
+        return replace(self._desired, runtime=trial.runtime)
 
     def _change(self, id: str, **changes: Any) -> None:
         self._revisions[id] = replace(self._revisions[id], since=self._clock(), **changes)

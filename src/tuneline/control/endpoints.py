@@ -105,7 +105,9 @@ class Controller:
         name = desired.endpoint
         if name not in self._endpoints:
             folder = self._folder / name
-            looking = self._rollouts and Rollouts(folder, self._rollouts, self._feedback, self._clock)
+            store, looking = self._rollouts, None
+            if store is not None:
+                looking = Rollouts(folder, store, self._feedback, self._clock)
             self._endpoints[name] = Endpoint(
                 desired,
                 folder,

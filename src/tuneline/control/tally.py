@@ -94,7 +94,7 @@ class Tally:
     def read(self, cursor: Cursor, now: float) -> tuple[Observed, Cursor]:
         """What came since `cursor`, and the cursor after it; `Observed` without the candidate's state."""
         state, slices = self._rollout.state, [_Slice()]
-        numbers = {"candidate": 0, "stable": 0, "errors": 0}
+        answered, errors = [0, 0], 0  # stable, candidate
         lines, after, behind = self._lines(cursor)
         later = False
         for line in lines:
@@ -110,13 +110,12 @@ class Tally:
             after = self._learned(after, line) if not candidate else after
             if state.step >= 0:
                 self._count(slices[-1], line, candidate, after.slow_ms)
-                failed = _failed(line["status"])
-                numbers["candidate" if candidate else "stable"] += later
-                numbers["errors"] += candidate and failed
+                answered[candidate] += later
+                errors += candidate and _failed(line["status"])
         if state.step >= 0:
             after = self._scores(slices, after, now, behind)
         batches = tuple(each.counts for each in slices if each.counts)
-        return Observed(batches, **numbers, behind=behind), after
+        return Observed(batches, answered[1], answered[0], errors, behind=behind), after
 
     def follow(self, rollout: Underway) -> None:
         """The same rollout, as it was saved last."""

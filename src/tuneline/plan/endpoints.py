@@ -25,6 +25,8 @@ class Trial:
     """Percent of the requests, 0 <= weight < 100; the rest goes to the release wanted."""
     shadow: bool = False
     """Whether it gets copies of the others' requests."""
+    runtime: str = ""
+    """What serves it; empty: what serves the other one."""
 
 
 @dataclass(frozen=True)

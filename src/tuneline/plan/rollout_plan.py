@@ -6,7 +6,7 @@ ab       one part for as long as it takes to tell the two apart, then all
 switch   all at once: no rollout is made of it
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -104,12 +104,42 @@ class RolloutPlan:
             raise SpecError(
                 f"A rollout has no `{unknown[0]}`.", hint=f"Its keys: {', '.join(sorted(known))}."
             )
-        lists = ("stages", "metrics", "watched")
-        return cls(**{name: tuple(value) if name in lists else value for name, value in body.items()})
+        given: dict[str, Any] = {}
+        wrong = []
+        for name, value in body.items():
+            try:
+                given[name] = _READ[name](value)
+            except (TypeError, ValueError, AttributeError):
+                wrong.append(f"{name} is {value!r}")
+        if wrong:
+            raise SpecError("The plan of the rollout has faults.", hint="docs/rollouts.md.", details=wrong)
+        return cls(**given)
 
     def changed(self, **given: Any) -> Self:
         """The plan with other values; those that are None stay. Raises SpecError."""
         return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError
+    return tuple(value)
+
+
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "strategy": str, "stages": lambda value: tuple(float(each) for each in _listed(value)),
+    "every_s": float, "shadow": _flag, "min_requests": int, "max_duration_s": float, "alpha": float,
+    "margins": lambda value: {str(name): float(each) for name, each in value.items()},
+    "metrics": _listed, "watched": _listed, "error_budget": int, "max_crashes": int, "slow_ms": float,
+    "min_agreement": float,
+}  # fmt: skip
+"""How each field is read from JSON."""
 
 
 def from_deploy(deploy: Mapping[str, Any]) -> RolloutPlan:

@@ -98,7 +98,7 @@ def was_live(db: Connection, name: str, release: str) -> bool:
     """Whether `release` ever was live at `name`."""
     model, _, version = release.rpartition("@")
     mine = (intervals.c.endpoint == name, intervals.c.model == model, intervals.c.version == version)
-    return db.scalar(select(func.count()).select_from(intervals).where(*mine)) > 0
+    return db.scalar(select(intervals.c.n).where(*mine)) is not None
 
 
 def desired_release(db: Connection, name: str) -> str | None:
@@ -158,7 +158,7 @@ class Endpoints:
         with self._store.read() as db:  # one moment: a rollout and its endpoint belong together
             rows = db.execute(select(endpoints).order_by(endpoints.c.name)).mappings().all()
             running = select(rollouts).where(rollouts.c.status == "running")
-            tried = {row["endpoint"]: _trial(row) for row in db.execute(running).mappings()}
+            tried = {row["endpoint"]: _trial(db, row) for row in db.execute(running).mappings()}
         return [_desired(row, tried.get(row["name"])) for row in rows]
 
     def release(self, release: str) -> ReleaseFacts:
@@ -276,8 +276,9 @@ def _close(db: Connection, before: RowMapping, why: str, by: str, at: float) -> 
     ledger.write(db, at, "retired", body)
 
 
-def _trial(row: RowMapping) -> Trial:
-    return Trial(row["id"], row["release"], row["weight"], bool(row["shadow"]))
+def _trial(db: Connection, row: RowMapping) -> Trial:
+    runtime = str((_release(db, row["release"])["deploy"] or {}).get("runtime", ""))
+    return Trial(row["id"], row["release"], row["weight"], bool(row["shadow"]), runtime)
 
 
 def _desired(row: RowMapping, trial: Trial | None) -> Desired:

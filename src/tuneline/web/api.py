@@ -13,6 +13,7 @@ from tuneline.actions.looks import Looks
 from tuneline.actions.proposing import Offer
 from tuneline.record.runs import ACTIVE
 from tuneline.web.json import JsonRoute
+from tuneline.web.rollouts import rollout_routes
 from tuneline.web.schedules import schedule_routes
 
 Json = dict[str, Any]
@@ -79,6 +80,7 @@ def api_router(platform: Platform, looks: Looks) -> APIRouter:
     _server_routes(router, platform)
     _run_routes(router, platform, looks)
     _release_routes(router, platform)
+    rollout_routes(router, platform)  # first: its paths end in a word after a colon
     _endpoint_routes(router, platform)
     schedule_routes(router, platform)
     return router
