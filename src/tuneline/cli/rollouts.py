@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tuneline.cli import exits
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json, say, short_time
 from tuneline.errors import TransientError, UserError
@@ -90,7 +91,10 @@ def _number(text: str, what: str) -> float:
 @click.option("-w", "--watch", is_flag=True, help="Go on until it ends.")
 @json_option
 def status(endpoint: str, watch: bool, as_json: bool) -> None:
-    """What the newest rollout at ENDPOINT does: weights, requests, each test, and what is next."""
+    """What the newest rollout at ENDPOINT does: weights, requests, each test, and what is next.
+
+    With --watch the exit code is 5 if it was rolled back.
+    """
     before: list[str] = []
     with server() as client:
         while True:
@@ -104,8 +108,10 @@ def status(endpoint: str, watch: bool, as_json: bool) -> None:
                 before = lines
             under_way = found["rollout"]
             if not watch or under_way is None or under_way["status"] != "running":
-                return
+                break
             time.sleep(LOOK_S)
+    if watch and under_way is not None and under_way["status"] == "rolled_back":
+        raise click.exceptions.Exit(exits.ROLLED_BACK)
 
 
 def shown(found: dict[str, Any]) -> list[str]:
