@@ -1,6 +1,6 @@
 """Load on an endpoint from a process of its own: asks until it gets SIGTERM, then says what came of it.
 
-    python load_program.py PORT THREADS PATH
+    python load_program.py PORT THREADS PATH [BODY]
 
 Prints {"answers": {"m@1.0.0 200": 17, ...}, "failures": ["..."]}. A request fails if it is not answered.
 """
@@ -14,6 +14,7 @@ import threading
 import time
 
 port, threads, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+body = (sys.argv[4] if len(sys.argv) > 4 else "{}").encode()
 answers, failures, stop = collections.Counter(), [], threading.Event()
 
 
@@ -22,7 +23,7 @@ def load():
     while not stop.is_set():
         try:
             connection = connection or http.client.HTTPConnection("127.0.0.1", port, timeout=40)
-            connection.request("POST", path, b"{}", {"content-type": "application/json"})
+            connection.request("POST", path, body, {"content-type": "application/json"})
             answer = connection.getresponse()
             answer.read()
             answers[f"{answer.headers.get('x-tuneline-release')} {answer.status}"] += 1

@@ -285,3 +285,33 @@ def test_a_warm_release_is_tried_again_as_it_runs_and_a_rollback_by_hand_stops_i
     assert line.live() == "m@1.0.0"
     assert line.start(release) == "e-2"
     line.until_weight(20.0)
+
+
+def test_copies_are_asked_for_in_traffic_json_while_the_candidate_has_no_weight(line):
+    release = line.release(1)
+    line.start(release, PLAN.changed(shadow=True))
+    line.world.until(lambda: line.latest()["shadow"] == 1)
+    path = line.world.folder / "e" / "traffic.json"
+    line.world.until(lambda: json.loads(path.read_text())["shadow"])
+    traffic, candidate = json.loads(path.read_text()), line.world.revision(release)["id"]
+    assert (traffic["shadow"]["revision"], traffic["candidate"]) == (candidate, candidate)
+    weights = {each["release"]: each["weight"] for each in traffic["revisions"]}
+    assert weights == {"m@1.0.0": 100.0, release: 0.0}
+    assert line.world.answered_by() == "m@1.0.0"
+    line.record.rollouts.end("e", "rollback", Asked("ann", "enough", time.time()))
+    line.world.until(lambda: json.loads(path.read_text())["shadow"] is None)
+    assert line.world.answered_by() == "m@1.0.0"
+
+
+def test_everything_stopped_and_started_again_goes_on_with_the_rollout(line):
+    release = line.release(1)
+    line.start(release, PLAN.changed(min_requests=100_000))
+    line.until_weight(20.0)
+    line.world.controller.stop(all=True)
+    assert line.world.processes() == []
+    line.up()
+    line.until_weight(20.0)
+    assert line.latest()["status"] == "running"
+    assert line.live() == "m@1.0.0"
+    codes = [row["code"] for row in line.record.rollouts.decisions(line.latest()["id"])]
+    assert "restarting" in codes
