@@ -59,7 +59,7 @@ def total(observed, metric):
 
 
 def test_each_line_is_counted_once_however_files_are_cut_and_servers_restart(folder):
-    chance, text, cursor, counted, wanted = random.Random(3), "", Cursor("0"), NOTHING, [0, 0, 0, 0]
+    chance, text, cursor, counted, wanted = random.Random(3), "", Cursor(), NOTHING, [0, 0, 0, 0]
     for number in range(400):
         candidate, failed = chance.random() < 0.3, chance.random() < 0.2
         text += line(number, candidate, 500 if failed else 200)
@@ -80,7 +80,7 @@ def test_each_line_is_counted_once_however_files_are_cut_and_servers_restart(fol
 
 def test_what_each_status_means(folder):
     write(folder, *[line(n, True, status) for n, status in enumerate((200, 404, 429, 499, 500, 503, 0))])
-    observed, _ = Tally(folder, underway(), None).read(Cursor("0", slow_ms=100.0), 0.0)
+    observed, _ = Tally(folder, underway(), None).read(Cursor(slow_ms=100.0), 0.0)
     errors = total(observed, "errors")
     assert (errors.candidate_n, errors.candidate_sum, observed.errors) == (7, 3.0, 3)
     assert total(observed, "slow").candidate_n == 1
@@ -89,21 +89,21 @@ def test_what_each_status_means(folder):
 def test_slow_counts_answers_and_those_who_hung_up_after_the_bound(folder):
     rows = [(200, 50.0), (200, 150.0), (499, 150.0), (499, 50.0), (500, 150.0)]
     write(folder, *[line(n, False, status, ms) for n, (status, ms) in enumerate(rows)])
-    observed, _ = Tally(folder, underway(), None).read(Cursor("0", slow_ms=100.0), 0.0)
+    observed, _ = Tally(folder, underway(), None).read(Cursor(slow_ms=100.0), 0.0)
     slow = total(observed, "slow")
     assert (slow.stable_n, slow.stable_sum) == (3, 2.0)
 
 
 def test_requests_that_named_their_release_and_those_of_others_are_left_out(folder):
     write(folder, line(1, True, override=True), line(2), line(3, release="m@0.9.0"), line(4, release=""))
-    observed, _ = Tally(folder, underway(), None).read(Cursor("0"), 0.0)
+    observed, _ = Tally(folder, underway(), None).read(Cursor(), 0.0)
     assert (observed.candidate, observed.stable) == (0, 1)
 
 
 def test_copies_count_for_the_candidate_and_say_whether_it_agrees(folder):
     rows = [line(n, True, shadow_of="a", agrees=agrees) for n, agrees in enumerate((True, False, True, None))]
     write(folder, *rows)
-    observed, _ = Tally(folder, underway(), None).read(Cursor("0"), 0.0)
+    observed, _ = Tally(folder, underway(), None).read(Cursor(), 0.0)
     agreement = total(observed, "agreement")
     assert (agreement.candidate_n, agreement.candidate_sum) == (3, 2.0)
     assert agreement.stable_sum == pytest.approx(2.7)
@@ -112,7 +112,7 @@ def test_copies_count_for_the_candidate_and_say_whether_it_agrees(folder):
 
 def test_lines_of_before_a_step_are_a_batch_of_their_own_and_not_of_the_step(folder):
     write(folder, *[line(n, n % 2 == 0) for n in range(10)])
-    observed, _ = Tally(folder, underway(since=1006.0), None).read(Cursor("0"), 0.0)
+    observed, _ = Tally(folder, underway(since=1006.0), None).read(Cursor(), 0.0)
     assert [batch["errors"].candidate_n for batch in observed.batches] == [3, 2]
     assert (observed.candidate, observed.stable) == (2, 2)
 
@@ -134,7 +134,7 @@ def test_a_score_counts_once_for_the_arm_of_its_request_and_waits_for_its_line(f
     scores = Scores([Score(1, "1", 1.0), Score(2, "2", 0.0, at=100.0), Score(3, "1", 0.0)])
     write(folder, line(1, True))
     reader = Tally(folder, underway(), scores)
-    observed, cursor = reader.read(Cursor("0"), 101.0)
+    observed, cursor = reader.read(Cursor(), 101.0)
     assert (total(observed, "feedback").candidate_n, cursor.score) == (1, 1)
     write(folder, line(2))
     again = Tally(folder, underway(cursor=cursor.to_json()), scores)  # which remembers what was scored
@@ -149,9 +149,21 @@ def test_a_score_counts_once_for_the_arm_of_its_request_and_waits_for_its_line(f
 def test_much_at_once_is_read_in_parts(folder, monkeypatch):
     monkeypatch.setattr(tally, "LOOK_BYTES", 2000)
     write(folder, *[line(n, n % 2 == 0) for n in range(100)])
-    reader, cursor, looks, found = Tally(folder, underway(), None), Cursor("0"), 0, 0
+    reader, cursor, looks, found = Tally(folder, underway(), None), Cursor(), 0, 0
     behind = True
     while behind:
         observed, cursor = reader.read(cursor, 0.0)
         looks, found, behind = looks + 1, found + observed.candidate, observed.behind
     assert (found, looks > 3) == (50, True)
+
+
+def test_segments_that_several_workers_write_at_once_are_all_read_to_their_ends(folder):
+    reader, cursor, found = Tally(folder, underway(), None), Cursor(), 0
+    for number in range(0, 40, 4):
+        write(folder, line(number, True), line(number + 1), segment=1)
+        write(folder, line(number + 2), line(number + 3, True), segment=2)
+        observed, cursor = reader.read(cursor, 0.0)
+        found += observed.candidate
+    assert (found, set(cursor.offsets)) == (20, {"00000001.jsonl", "00000002.jsonl"})
+    (folder / "segments" / "00000001.jsonl").unlink()  # the router keeps the newest only
+    assert set(reader.read(cursor, 0.0)[1].offsets) == {"00000002.jsonl"}

@@ -28,16 +28,17 @@ PATIENCE_S = 10.0
 """How long a score waits for its request's line."""
 KNOWN = 200_000
 """Requests whose arm is remembered for scores."""
+REMEMBER = 4
+"""Segments that are read again for that after a restart, the newest."""
 
 
 @dataclass(frozen=True)
 class Cursor:
     """What was read so far. JSON-able."""
 
-    segment: str = ""
-    """Name of the file that was read last; empty: nothing was."""
-    offset: int = 0
-    """Bytes of it."""
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    """Bytes read of each segment that there is. Several may grow at once: each worker of a router has its
+    own."""
     score: int = 0
     """Number of the last score."""
     slow_ms: float = 0.0
@@ -52,7 +53,7 @@ class Cursor:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Cursor":
         """What `to_json` wrote; empty: the beginning."""
-        return cls(**{**body, "times": tuple(body.get("times", ()))})
+        return cls(**{**body, "times": tuple(body.get("times", ()))}) if body else cls()
 
 
 @dataclass
@@ -83,8 +84,8 @@ class Tally:
         """Where to begin: at the end of what is there; earlier answers of the stable release make the bound
         of `slow`."""
         plan, names = self._rollout.plan, _names(self._segments)
-        offset = _size(self._segments / names[-1]) if names else 0
-        cursor = Cursor(names[-1] if names else "", offset, self._last_score(), plan.slow_ms)
+        offsets = {name: _size(self._segments / name) for name in names}
+        cursor = Cursor(offsets, self._last_score(), plan.slow_ms)
         for text in _last_lines(self._segments, names):
             line = _parsed(text)
             if cursor.slow_ms == 0 and line is not None and line.get("release") == self._rollout.stable:
@@ -125,19 +126,16 @@ class Tally:
 
     def _lines(self, cursor: Cursor) -> tuple[list[dict[str, Any]], Cursor, bool]:
         found: list[dict[str, Any]] = []
-        left = LOOK_BYTES
+        left, offsets = LOOK_BYTES, {}
         for name in _names(self._segments):
-            if name < cursor.segment:
-                continue
-            start = cursor.offset if name == cursor.segment else 0
-            data = _read(self._segments / name, start, left)
+            start = cursor.offsets.get(name, 0)
+            data = _read(self._segments / name, start, left) if left > 0 else b""
             whole = data[: data.rfind(b"\n") + 1]
-            cursor = replace(cursor, segment=name, offset=start + len(whole))
+            offsets[name] = start + len(whole)
             found += [line for text in whole.splitlines() if (line := _parsed(text)) is not None]
             left -= len(data)
-            if left <= 0:
-                return found, cursor, True
-        return found, cursor, False
+        found.sort(key=lambda line: float(line["at"]))
+        return found, replace(cursor, offsets=offsets), left <= 0
 
     def _arm(self, line: Mapping[str, Any]) -> bool | None:
         """True: the candidate's. None: nobody's, or of a request that named its release."""
@@ -209,12 +207,9 @@ class Tally:
 
     def _remember(self, cursor: Cursor) -> None:
         """Which arm had which request, and what was scored, as an earlier server knew it."""
-        if not cursor.segment:
+        if self._feedback is None:
             return
-        for name in _names(self._segments):
-            if name > cursor.segment:
-                break
-            end = cursor.offset if name == cursor.segment else _size(self._segments / name)
+        for name, end in sorted(cursor.offsets.items())[-REMEMBER:]:
             for text in _read(self._segments / name, 0, end).splitlines():
                 line = _parsed(text)
                 candidate = None if line is None else self._arm(line)
