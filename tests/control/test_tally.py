@@ -82,7 +82,7 @@ def test_what_each_status_means(folder):
     write(folder, *[line(n, True, status) for n, status in enumerate((200, 404, 429, 499, 500, 503, 0))])
     observed, _ = Tally(folder, underway(), None).read(Cursor(slow_ms=100.0), 0.0)
     errors = total(observed, "errors")
-    assert (errors.candidate_n, errors.candidate_sum, observed.errors) == (7, 3.0, 3)
+    assert (errors.candidate_n, errors.candidate_sum, observed.errors) == (7, 4.0, 4)
     assert total(observed, "slow").candidate_n == 1
 
 

@@ -63,7 +63,8 @@ class Endpoint:
     def busy(self) -> bool:
         """Whether something is under way that should be looked at soon again."""
         waiting = (State.CHECKING, State.STARTING, State.WARMING, State.STOPPING)
-        return any(each.state in waiting for each in self._revisions.values())
+        unheard = self._routes.routed is not None and not self._routes.acknowledged()[0]
+        return unheard or any(each.state in waiting for each in self._revisions.values())
 
     def tick(self, desired: Desired, taken_ports: Container[int]) -> None:
         """Look, decide, act, and keep what was seen. Raises: TunelineError, OSError; then try again later."""

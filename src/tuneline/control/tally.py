@@ -220,9 +220,9 @@ class Tally:
 
 
 def _failed(status: int) -> bool:
-    """5xx, and answers that were cut off (0). What a client does wrong (4xx), or hangs up on (499), is
-    none."""
-    return status >= 500 or status == 0
+    """5xx, answers that were cut off (0), and 429: there was no room. What else a client does wrong (4xx), or
+    hangs up on (499), is none."""
+    return status >= 500 or status in (0, 429)
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:
