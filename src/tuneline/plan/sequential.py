@@ -1,5 +1,4 @@
-"""Candidate or stable: tests that may be looked at after every request. Pure; `plan/rollout.py` decides by
-them.
+"""Candidate or stable: tests that may be looked at after every request. Pure; `plan/rollout.py` decides.
 
     start -> State -> observe(batch) -> State -> observe ... -> evidence(state) -> Evidence
 
@@ -23,7 +22,7 @@ weights, values of 0 and 1 only.
 
 **What breaks it.** With sticky assignment a user's requests stay in one arm and are alike: clusters, not
 independent draws. E-values are then too large, in the worst case as if each user's requests were that many
-users. Where few users send most requests, give one observation (a mean is in [0, 1] too) per user and look.
+users. Where few users send most requests, count each user once, by its first value.
 And feedback that comes later, or more often, for bad scores in one arm only compares different things; no
 test can see that.
 """
@@ -47,7 +46,7 @@ from tuneline.plan.bets import (
 from tuneline.plan.bounds import Difference
 
 BLOCK = 1.0
-"""A block is closed at this effective size, `n_candidate n_stable / (n_candidate + n_stable)`."""
+"""A block is closed at this effective size, `n_candidate n_stable / (n_candidate + n_stable)`: 2 of each."""
 
 
 @dataclass(frozen=True)
