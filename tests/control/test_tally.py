@@ -89,6 +89,9 @@ def test_what_each_status_means(folder):
 def test_slow_counts_answers_and_those_who_hung_up_after_the_bound(folder):
     rows = [(200, 50.0), (200, 150.0), (499, 150.0), (499, 50.0), (500, 150.0)]
     write(folder, *[line(n, False, status, ms) for n, (status, ms) in enumerate(rows)])
+    write(
+        folder, line(9, ms=900.0, retries=1)
+    )  # the candidate died with it: that is not the stable one's time
     observed, _ = Tally(folder, underway(), None).read(Cursor(slow_ms=100.0), 0.0)
     slow = total(observed, "slow")
     assert (slow.stable_n, slow.stable_sum) == (3, 2.0)

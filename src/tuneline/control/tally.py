@@ -167,7 +167,8 @@ class Tally:
         into.lines += 1
         into.add("errors", candidate, float(_failed(status)))
         answered = 200 <= status < 400 or (status == 499 and ms > slow_ms)
-        if slow_ms and answered:  # whoever hung up after the bound waited longer than it
+        # whoever hung up after the bound waited longer than it; what was asked again waited for somebody else
+        if slow_ms and answered and not line.get("retries"):
             into.add("slow", candidate, float(ms > slow_ms))
         if candidate and line.get("shadow_of") and line.get("agrees") is not None:
             into.add("agreement", True, float(line["agrees"]))
