@@ -132,7 +132,7 @@ def shown(found: dict[str, Any]) -> list[str]:
             f" candidate, {counts['stable']} of the stable release; {numbers['errors']} of the candidate's"
             " failed so far"
         )
-    lines += [f"  {name:9} {_test(test)}" for name, test in (numbers.get("tests") or {}).items()]
+    lines += [f"  {name:9} {_test(name, test)}" for name, test in (numbers.get("tests") or {}).items()]
     lines.append(f"  {'now' if one['status'] == 'running' else 'ended':9} {one['code']}: {one['reason']}")
     if one["status"] == "running":
         due = f"not before {short_time(one['next_at'])}" if one["next_at"] else "when more requests came"
@@ -140,9 +140,8 @@ def shown(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _test(test: dict[str, Any]) -> str:
-    said = "shown to be no worse" if test["promote"] else "worse" if test["rollback"] else "open"
-    return f"{said}{'' if test['needed'] else ' (only watched)'}; {test['text']}"
+def _test(name: str, test: dict[str, Any]) -> str:
+    return str(test["text"]).removeprefix(f"{name}: ") + ("" if test["needed"] else " (only watched)")
 
 
 why_option = click.option("--why", default="", help="For the ledger.")
