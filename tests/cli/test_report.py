@@ -73,6 +73,13 @@ def test_an_old_run_says_what_its_endpoint_serves_now():
     assert said[-1] == "  endpoint   reviews serves reviews@1.2.0 now; reviews@1.2.0 is wanted there"
 
 
+def test_a_release_that_is_tried_says_beside_what_and_how_to_follow_it():
+    tried = {"release": "reviews@1.1.0", "stable": "reviews@1.0.0"}
+    said = lines(WHOLE, endpoint(desired="reviews@1.0.0", live="reviews@1.0.0", rollout=tried))
+    assert "reviews@1.1.0 is tried beside reviews@1.0.0, which stays live" in said[-2]
+    assert said[-1].strip() == "follow it: tuneline rollout status reviews -w"
+
+
 def test_a_run_that_has_hardly_begun_has_a_report_too():
     assert lines(run("RUNNING", task("fetch", "RUNNING")), None) == [
         "reviews: run 20261118-110640-abc123 running"

@@ -96,6 +96,8 @@ class Launching:
 
     def __init__(self):
         self.started = []
+        self.more = {}
+        """Options of the program, by release."""
 
     def check(self, release, desired):
         if release.model == "unproven":
@@ -104,6 +106,7 @@ class Launching:
     def command(self, release, desired, port):
         self.started.append(release.release)
         more = {"bad": ["--fail"], "stuck": ["--never-ready"]}.get(release.model, [])
+        more = self.more.get(release.release, more)
         return [sys.executable, str(PROGRAM), "--port", str(port), "--release", release.release, *more]
 
     def environment(self, release):

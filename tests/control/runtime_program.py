@@ -11,6 +11,9 @@
     /kill             ends this process without an answer
     /hung             how many requests were hung up on by whoever asked
 
+Anything else answers so too, but with --status; both after --slow-ms, and not more than --dies-after
+times.
+
 SIGTERM: finishes what it has, and exits with 0.
 """
 
@@ -23,6 +26,13 @@ import sys
 import urllib.parse
 
 HUNG = 0
+ASKED = 0
+
+
+def counted():
+    global ASKED
+    ASKED += 1
+    return ASKED
 
 
 async def body_of(reader, headers):
@@ -87,8 +97,11 @@ async def answer(options, reader, writer, path, query, head, body):
         os.kill(os.getpid(), signal.SIGKILL)
     elif path == "/hung":
         whole(str(HUNG).encode())
+    elif options.dies_after and counted() > options.dies_after:
+        os.kill(os.getpid(), signal.SIGKILL)
     else:
-        whole(me)
+        await asyncio.sleep(options.slow_ms / 1000)
+        whole(me, 200 if path == "/v1/completions" else options.status)
 
 
 async def serve(options):
@@ -135,6 +148,9 @@ parser.add_argument("--port", type=int, default=0)
 parser.add_argument("--release", default="m@1.0.0")
 parser.add_argument("--never-ready", action="store_true")
 parser.add_argument("--fail", action="store_true")
+parser.add_argument("--status", type=int, default=200)
+parser.add_argument("--slow-ms", type=int, default=0)
+parser.add_argument("--dies-after", type=int, default=0)
 arguments = parser.parse_args()
 if arguments.fail:
     sys.exit("The adapter does not fit its base.")

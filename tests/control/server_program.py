@@ -15,5 +15,6 @@ from tuneline.control.endpoints import Controller
 from tuneline.record.record import Record
 
 record = Record(sys.argv[1])
-Controller(record.endpoints, Path(sys.argv[2]), drain_s=5.0, launching=Launching()).start()
+folder, launching = Path(sys.argv[2]), Launching()
+Controller(record.endpoints, folder, drain_s=5.0, launching=launching, rollouts=record.rollouts).start()
 threading.Event().wait()

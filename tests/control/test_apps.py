@@ -68,7 +68,7 @@ def test_a_new_version_takes_over_without_a_failed_request(home):
     ],
 )
 def test_a_broken_version_leaves_the_old_one_serving_with_the_reason(home, monkeypatch, broken, said):
-    monkeypatch.setattr("tuneline.plan.rollout.MAX_FAILURES", 1)  # the third would come after five seconds
+    monkeypatch.setattr("tuneline.plan.lifecycle.MAX_FAILURES", 1)  # the third would come after five seconds
     home.up()
     home.put("one")
     home.until_live("web@1.0.0")
@@ -138,7 +138,7 @@ def app(environ, start_response):
 
 
 def test_files_that_were_changed_since_are_not_run(home, monkeypatch):
-    monkeypatch.setattr("tuneline.plan.rollout.MAX_FAILURES", 1)
+    monkeypatch.setattr("tuneline.plan.lifecycle.MAX_FAILURES", 1)
     home.put("one")
     (source,) = [each for each in (home.folder / "apps").iterdir()]
     (source / "app.py").write_text("app = 3")

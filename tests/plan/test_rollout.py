@@ -1,205 +1,167 @@
-"""A switch, decided: what is done next in every situation, with plain values."""
+"""Rollouts, decided: what each observation leads to, and what no sequence of them may lead to."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuneline.plan.endpoints import Desired, Live
-from tuneline.plan.revisions import (
-    Begin,
-    Check,
-    Drop,
-    Fail,
-    Hold,
-    Job,
-    Kill,
-    Launch,
-    Policy,
-    Ready,
-    RecordLive,
-    Retire,
-    Revision,
-    Role,
-    Route,
-    Seen,
-    State,
-    Stop,
-    Unhold,
-    WarmUp,
-)  # fmt: skip
-from tuneline.plan.rollout import blocked, decide, failed
+from tuneline.errors import SpecError
+from tuneline.plan.rollout import Observed, RolloutState, begin, look
+from tuneline.plan.rollout_plan import RolloutPlan, Step, percents
+from tuneline.plan.sequential import Counts
 
-WANTED = Desired("e", 2, "m@1.0.1", "digest of m@1.0.0", keep_s=100.0)
-OLD = Revision("old", "m@1.0.0", 1, Role.LIVE, State.READY, since=0.0)
-NEW = Revision("new", "m@1.0.1", 2, since=50.0)
-LIVE = Live("m@1.0.0", "digest of m@1.0.0")
+PLAN = RolloutPlan(stages=(5.0, 25.0, 100.0), every_s=60.0, min_requests=100, metrics=("errors",), watched=())
 
 
-def seen(*revisions, dead=(), **more):
-    alive = frozenset(each.id for each in revisions if each.state not in (State.CHECKING, State.DOWN)) - set(
-        dead
-    )
-    facts = {"live": LIVE, "holding": True, "acknowledged": True, "routed": "old"} | more
-    return Seen(revisions=revisions, alive=alive, **facts)
+def seen(candidate, failed=0, stable=None, stable_failed=0, **more):
+    """One batch of requests, by the metric `errors`."""
+    stable = candidate if stable is None else stable
+    counts = Counts(candidate, failed, stable, stable_failed)
+    return Observed(({"errors": counts},), candidate, stable, failed, **more)
 
 
-def at(state, **more):
-    return replace(NEW, state=state, **more)
+def looks(plan, *observations, every_s=61.0):
+    """The decisions of looks `every_s` apart."""
+    state, found = begin(plan, 0.0), []
+    for number, observed in enumerate(observations):
+        found.append(look(plan, state, observed, number * every_s))
+        state = found[-1].state
+    return found
 
 
-def test_a_release_that_is_wanted_is_begun_once():
-    assert decide(WANTED, seen(OLD), 60.0) == [Begin("m@1.0.1")]
-    assert decide(WANTED, seen(OLD, NEW, jobs={"new": Job(False)}), 60.0) == []
+def test_a_good_candidate_goes_through_every_stage_and_is_promoted():
+    rows = looks(PLAN, Observed(ready=False), Observed(), *[seen(200)] * 2)
+    assert [(each.kind, each.weight) for each in rows] == [
+        ("hold", 0.0), ("advance", 5.0), ("advance", 25.0), ("promote", 25.0),
+    ]  # fmt: skip
+    assert rows[-1].numbers["tests"]["errors"]["promote"]
+    assert rows[1].weights == {"candidate": 5.0, "stable": 95.0}
 
 
-def test_the_socket_is_held_before_anything_else():
-    assert decide(WANTED, Seen(None, holding=False), 60.0) == [Hold(), Begin("m@1.0.1")]
+def test_copies_come_first_where_they_are_asked_for():
+    assert replace(PLAN, shadow=True).steps == (Step(0.0, True), Step(5.0), Step(25.0))
+    assert RolloutPlan("shadow").steps == (Step(0.0, True),)
+    assert RolloutPlan("ab").steps == (Step(50.0),)
+    assert RolloutPlan("switch").steps == ()
+    (first,) = looks(replace(PLAN, shadow=True), Observed())
+    assert (first.weight, first.shadow) == (0.0, True)
 
 
 @pytest.mark.parametrize(
-    "revision, more, action",
+    "observed, code",
     [
-        (NEW, {"jobs": {"new": Job(True)}}, Launch("new")),
-        (at(State.STARTING), {"healthy": frozenset({"new"})}, WarmUp("new")),
-        (at(State.WARMING), {"jobs": {"new": Job(True)}}, Ready("new")),
-        (at(State.READY), {}, Route("new")),
+        (seen(40, failed=20), "worse"),
+        (Observed(ready=False, down="It was not ready within 120 seconds."), "never_ready"),
+        (Observed(ready=False, crashes=3), "crashes"),
+        (Observed(ready=False, crashes=1, problem="Exit code 1. MemoryError"), "memory"),
     ],
 )
-def test_a_candidate_goes_one_step_after_another(revision, more, action):
-    assert decide(WANTED, seen(OLD, revision, **more), 60.0) == [action]
+def test_a_bad_candidate_is_rolled_back_at_once(observed, code):
+    *_, last = looks(PLAN, Observed(), observed, every_s=0.1)
+    assert (last.kind, last.code, last.weight) == ("rollback", code, 0.0)
 
 
-def test_a_candidate_takes_over_only_what_it_was_compared_with():
-    moved = Live("m@1.0.5", "another digest")
-    other = replace(OLD, release="m@1.0.5")
-    assert decide(WANTED, seen(other, at(State.READY), live=moved), 60.0) == []
-    assert "m@1.0.5" in blocked(WANTED, seen(other, live=moved))
-    assert decide(WANTED, seen(other, live=moved), 60.0) == []
-    assert blocked(WANTED, seen(live=None)) == ""
+def test_the_error_budget_ends_what_the_tests_would_let_pass():
+    both_fail = seen(100, failed=5, stable=100, stable_failed=5)
+    assert looks(PLAN, Observed(), both_fail)[-1].kind == "advance"
+    assert looks(replace(PLAN, error_budget=5), Observed(), both_fail)[-1].code == "budget"
 
 
-def test_the_record_is_told_once_the_router_has_said_so():
-    kept, taken = replace(OLD, role=Role.KEPT, since=60.0), at(State.READY, role=Role.LIVE)
-    assert decide(WANTED, seen(kept, taken, routed="new", acknowledged=False), 61.0) == []
-    assert decide(WANTED, seen(kept, taken, routed="new"), 61.0) == [RecordLive("new")]
-    now = Live("m@1.0.1", "x")
-    assert decide(WANTED, seen(kept, taken, routed="new", live=now), 61.0) == []
+def test_a_runtime_that_ended_gets_nothing_until_it_is_back():
+    rows = looks(PLAN, Observed(), Observed(ready=False, crashes=1), Observed(crashes=1), every_s=1.0)
+    assert [(each.kind, each.code, each.weight) for each in rows[1:]] == [
+        ("hold", "restarting", 0.0), ("hold", "time", 5.0),
+    ]  # fmt: skip
 
 
-def test_what_was_kept_is_stopped_when_its_time_is_over_and_it_has_drained():
-    kept, taken = replace(OLD, role=Role.KEPT, since=60.0), at(State.READY, role=Role.LIVE)
-    facts = {"live": Live("m@1.0.1", "x"), "routed": "new"}
-    assert decide(WANTED, seen(kept, taken, **facts), 159.0) == []
-    assert decide(WANTED, seen(kept, taken, **facts), 160.0) == [Stop("old")]
-    assert decide(WANTED, seen(kept, taken, in_flight={"old": 1}, **facts), 160.0) == []
-    assert decide(WANTED, seen(kept, taken, dead=["old"], **facts), 61.0) == [Drop("old")]
+def test_time_alone_alerts_once_and_never_promotes():
+    *_, due, again = looks(PLAN, Observed(), *[seen(1)] * 3, every_s=50_000.0)
+    assert (due.kind, due.code, due.alert) == ("hold", "undecided", True)
+    assert due.news
+    assert not again.news
+    assert "tuneline promote" in due.reason
 
 
-def test_going_back_takes_the_kept_one_if_it_is_healthy():
-    kept, taken = replace(OLD, role=Role.KEPT, since=60.0), at(State.READY, role=Role.LIVE)
-    back = Desired("e", 3, "m@1.0.0", "x")
-    facts = {"live": Live("m@1.0.1", "x"), "routed": "new"}
-    assert decide(back, seen(kept, taken, healthy=frozenset({"old"}), **facts), 1e6) == [Route("old")]
-    assert decide(back, seen(kept, taken, **facts), 1e6) == []
+def test_metrics_that_are_only_watched_are_not_waited_for_but_roll_back():
+    plan = replace(PLAN, watched=("feedback",))
+    assert looks(plan, Observed(), *[seen(300)] * 2)[-1].kind == "promote"
+    bad = Observed(({"feedback": Counts(60, 6.0, 60, 54.0)},))
+    assert looks(plan, Observed(), bad)[-1].code == "worse"
+    needed = replace(PLAN, metrics=("errors", "feedback"))
+    assert looks(needed, Observed(), *[seen(300)] * 9)[-1].kind == "hold"
 
 
-def test_a_candidate_is_tried_three_times_further_and_further_apart():
-    dead = at(State.STARTING)
-    waits = []
-    for failures in range(3):
-        (action,) = decide(WANTED, seen(OLD, replace(dead, failures=failures), dead=["new"]), 60.0)
-        waits.append(action.retry_in_s)
-    assert waits == [1.0, 4.0, 16.0]
-    down = at(State.DOWN, failures=2, retry_at=70.0)
-    assert decide(WANTED, seen(OLD, down), 69.0) == []
-    assert decide(WANTED, seen(OLD, down), 70.0) == [Check("new")]
-    given_up = replace(down, failures=3)
-    assert decide(WANTED, seen(OLD, given_up), 1e9) == []
-    assert failed(WANTED, seen(OLD, given_up)) == given_up
+def test_one_alpha_is_split_over_all_metrics_that_are_tested():
+    plan = replace(PLAN, metrics=("errors", "slow"), watched=("feedback",), alpha=0.06)
+    tests = begin(plan, 0.0).tests.values()
+    assert [each.hypothesis.alpha_promote for each in tests] == pytest.approx([0.02] * 3)
 
 
-def test_what_cannot_change_is_tried_once():
-    refused = Job(True, "never proven", final=True)
-    (action,) = decide(WANTED, seen(OLD, NEW, jobs={"new": refused}), 60.0)
-    assert action == Fail("new", "never proven", 1.0, final=True)
-    late = at(State.STARTING, since=0.0)
-    (action,) = decide(WANTED, seen(OLD, late), 121.0, Policy(start_timeout_s=120.0))
-    assert action.final
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"strategy": "fast"}, "it can be switch, canary, shadow, ab"),
+        ({"stages": (25.0, 5.0)}, "must grow"),
+        ({"stages": (100.0,)}, "needs a stage under 100%"),
+        ({"metrics": ("speed",)}, "no metric `speed`"),
+        ({"metrics": ("agreement",)}, "needs shadow"),
+        ({"margins": {"errors": 0.0}}, "between 0 and 1"),
+        ({"alpha": 1.0}, "alpha is 1.0"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused(given, said):
+    with pytest.raises(SpecError) as refused:
+        RolloutPlan(**given)
+    assert said in " ".join(refused.value.details)
 
 
-def test_asking_again_for_what_failed_begins_anew():
-    given_up = at(State.DOWN, failures=3)
-    again = replace(WANTED, generation=3)
-    assert decide(again, seen(OLD, given_up), 60.0) == [Stop("new")]
-    assert decide(again, seen(OLD), 60.0) == [Begin("m@1.0.1")]
+def test_plans_and_stages_are_read():
+    assert RolloutPlan.from_json(PLAN.to_json()) == PLAN
+    assert percents(["5%", " 25 %", "100"]) == (5.0, 25.0, 100.0)
+    with pytest.raises(SpecError):
+        percents(["half"])
+    with pytest.raises(SpecError):
+        RolloutPlan.from_json({"stage": [5]})
+    for wrong in ({"stages": "5%"}, {"every_s": None}, {"shadow": 1}, {"margins": [1]}):
+        with pytest.raises(SpecError):
+            RolloutPlan.from_json(wrong)
 
 
-def test_a_live_runtime_is_started_again_for_ever_and_the_router_learns_its_new_port():
-    here = replace(WANTED, release="m@1.0.0")
-    (first,) = decide(here, seen(OLD, dead=["old"]), 10.0)
-    assert (first.retry_in_s, first.final) == (0.0, False)
-    (tenth,) = decide(here, seen(replace(OLD, failures=9, since=9.0), dead=["old"]), 10.0)
-    assert tenth.retry_in_s == 60.0
-    assert decide(here, seen(replace(OLD, state=State.DOWN, failures=10, retry_at=70.0)), 70.0) == [
-        Check("old")
-    ]
-    warmed = replace(OLD, state=State.WARMING)
-    assert decide(here, seen(warmed, jobs={"old": Job(True)}), 80.0) == [Ready("old"), Route("old")]
-
-
-def test_a_candidate_nobody_wants_any_more_is_stopped():
-    other = replace(WANTED, release="m@1.0.2", generation=3)
-    assert decide(other, seen(OLD, at(State.STARTING)), 60.0) == [Stop("new")]
-    assert decide(other, seen(OLD, at(State.STOPPING, since=60.0)), 61.0) == []
-    assert decide(other, seen(OLD, at(State.STOPPING, since=60.0)), 96.0) == [Kill("new")]
-    assert decide(other, seen(OLD), 62.0) == [Begin("m@1.0.2")]
-
-
-def test_nothing_wanted_ends_requests_then_runtimes_then_the_socket():
-    nothing = replace(WANTED, release=None)
-    kept = replace(OLD, role=Role.KEPT, since=60.0)
-    assert decide(nothing, seen(OLD), 60.0) == [Route(None)]
-    assert decide(nothing, seen(kept, routed=None, in_flight={"old": 1}), 61.0) == [Retire()]
-    assert decide(nothing, seen(kept, routed=None), 61.0) == [Stop("old"), Retire()]
-    assert decide(nothing, seen(kept, routed=None, in_flight={"old": 1}, live=None), 91.0) == [Stop("old")]
-    assert decide(nothing, seen(routed=None, live=None), 92.0) == [Unhold()]
-    assert decide(nothing, seen(routed=None, live=None, holding=False), 92.0) == []
-
-
-REVISIONS = st.lists(
-    st.builds(
-        Revision,
-        id=st.sampled_from("abcd"),
-        release=st.sampled_from(["m@1.0.0", "m@1.0.1"]),
-        generation=st.integers(1, 3),
-        role=st.sampled_from(Role),
-        state=st.sampled_from(State),
-        since=st.floats(0, 100),
-        failures=st.integers(0, 5),
-        final=st.booleans(),
+COUNTS = st.tuples(st.integers(0, 60), st.integers(0, 60), st.floats(0, 1), st.floats(0, 1)).map(
+    lambda n: Counts(n[0], round(n[0] * n[2] ** 4), n[1], round(n[1] * n[3] ** 4))
+)
+OBSERVED = st.builds(
+    lambda counts, ready, crashes, behind: Observed(
+        ({"errors": counts},), counts.candidate_n, counts.stable_n, int(counts.candidate_sum),
+        ready=ready, crashes=crashes, behind=behind,
     ),
-    max_size=4,
-    unique_by=(lambda each: each.id, lambda each: each.role if each.role is Role.LIVE else each.id),
-)
+    COUNTS, st.booleans() | st.just(True), st.integers(0, 4) | st.just(0), st.booleans(),
+)  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    REVISIONS, st.booleans(), st.booleans(), st.sets(st.sampled_from("abcd")), st.sampled_from([LIVE, None])
-)
-def test_the_healthy_live_release_is_never_stopped_and_nothing_unready_gets_requests(
-    revisions, holding, acknowledged, dead, live
-):
-    found = seen(*revisions, dead=dead, holding=holding, acknowledged=acknowledged, live=live)
-    by_id = {each.id: each for each in revisions}
-    for action in decide(WANTED, found, 50.0):
-        if isinstance(action, Stop | Kill | Drop):
-            stopped = by_id[action.id]
-            serving = stopped.role is Role.LIVE and stopped.state is not State.STOPPING
-            assert not serving
-        if isinstance(action, Route):
-            chosen = by_id[action.id]
-            assert action.id in found.alive
-            assert chosen.state in (State.READY, State.WARMING)
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(OBSERVED, st.floats(0, 100_000)), max_size=25), st.booleans())
+def test_no_sequence_promotes_with_too_few_or_weighs_what_is_not_ready(rows, shadow):
+    plan = replace(PLAN, shadow=shadow)
+    state, now, candidate, stable = begin(plan, 0.0), 0.0, 0, 0
+    for observed, passed in rows:
+        now += passed
+        done = look(plan, state, observed, now)
+        stored = RolloutState.from_json(json.loads(json.dumps(state.to_json())))
+        assert look(plan, stored, observed, now) == done  # a server that was killed decides the same
+        candidate, stable = candidate + observed.candidate, stable + observed.stable
+        if not observed.ready:
+            assert (done.weight, done.shadow) == (0.0, False)
+            assert done.kind in ("hold", "rollback")
+        assert done.weight < 100
+        if done.kind == "promote":
+            assert min(candidate, stable) >= plan.min_requests
+            assert done.state.step == len(plan.steps) - 1
+            assert done.numbers["tests"]["errors"]["promote"]
+            assert not observed.behind
+        if done.kind in ("promote", "rollback"):
+            return
+        assert done.state.step - state.step in (0, 1)
+        state = done.state

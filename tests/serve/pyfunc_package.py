@@ -25,12 +25,15 @@ def load(model_dir):
 """
 
 
-def pyfunc_package(folder: Path, serve: str = SERVE) -> Path:
+NEEDS = ("httpx>=0.1", "pytest")
+
+
+def pyfunc_package(folder: Path, serve: str = SERVE, needs: tuple[str, ...] = NEEDS) -> Path:
     """A release's package, as far as this runtime reads it."""
     code = folder / "served" / "code"
     code.mkdir(parents=True)
     (code / "serve.py").write_text(serve)
-    about = {"entry": "serve.py:load", "entries": ["serve.py:load"], "requirements": ["httpx>=0.1", "pytest"]}
+    about = {"entry": "serve.py:load", "entries": ["serve.py:load"], "requirements": list(needs)}
     (code / ABOUT).write_text(json.dumps({**about, "image": "python:3.11", "example": {"x": 2}}))
     (folder / "model").mkdir()
     (folder / "model" / "model.json").write_text('{"by": 10}')

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tuneline.errors import NotFoundError, SpecError
 from tuneline.plan.components import LINE
+from tuneline.plan.rollout_plan import from_deploy
 from tuneline.spec.project import apply, load, parse, schema
 from tuneline.spec.scaffold import starter
 from tuneline.spec.sections import KEYS
@@ -48,7 +49,9 @@ def test_every_field_a_step_wants_has_a_value():
         for param in component.params:
             if param.field:
                 assert project.value(param.field) is not None, param.field
-    assert project.value("deploy") == {
+    deploy = project.value("deploy")
+    assert deploy.pop("rollout")["strategy"] == "switch"
+    assert deploy == {
         "endpoint": "movie-reviews", "runtime": "llamacpp", "entry": "", "port": 0, "keep_s": 1800.0,
             "max_concurrent": 0, "max_queue": 100, "queue_timeout_s": 10.0, "keep_bodies": 0.0, "workers": 1,
     }  # fmt: skip
@@ -92,7 +95,7 @@ deploy: {keep: soon}
 @pytest.mark.parametrize(
     "line",
     [
-        "on: {push: main}", "deploy: {rollout: canary}",
+        "on: {push: main}",
     ],
 )  # fmt: skip
 def test_keys_of_later_parts_are_refused_as_not_built(line):
@@ -317,3 +320,36 @@ def test_held_out_sets_are_whole_with_absolute_sources_and_safety_columns_are_ke
 def test_a_wrong_set_is_told_with_its_line(written, fault):
     told = faults(SMALL + "evaluate:\n  " + written)
     assert any(line.startswith("tuneline.yaml:8: ") and fault in line for line in told), told
+
+
+def test_a_rollout_is_written_as_a_word_or_with_all_it_takes():
+    assert changed(SMALL + "deploy: {rollout: canary}\n").deploy.rollout.strategy == "canary"
+    text = "deploy: {rollout: {strategy: canary, stages: [5%, 25%, 100%], every: 10m, shadow: true, "
+    found = changed(SMALL + text + "max_duration: 1d, margins: {errors: 0.01}}}\n").deploy.rollout
+    assert (found.stages, found.every_s, found.shadow) == (("5%", "25%", "100%"), 600.0, True)
+    plan = from_deploy({"rollout": changed(SMALL + text + "sticky: [x-user]}}\n").value("deploy.rollout")})
+    assert [(each.weight, each.shadow) for each in plan.steps] == [(0.0, True), (5.0, False), (25.0, False)]
+
+
+def test_a_rollout_that_is_not_written_is_a_switch():
+    assert from_deploy({"rollout": changed(SMALL).value("deploy.rollout")}).steps == ()
+
+
+@pytest.mark.parametrize(
+    "rollout, said",
+    [
+        ("{stages: [5%]}", "has no effect without `deploy.rollout.strategy`"),
+        ("{strategy: canary, stages: [25%, 5%]}", "percents that grow"),
+        ("{strategy: canary, stages: [100%]}", "needs one under 100%"),
+        ("{strategy: canary, stages: [half]}", "percents that grow"),
+        ("{strategy: canary, margins: {speed: 0.1}}", "takes a metric and a number"),
+        ("{strategy: canary, shadow: maybe}", "must be true or false"),
+        ("{strategy: canary, metrics: [agreement]}", "measured on copies alone"),
+        ("{strategy: shadow, metrics: [feedback]}", "nobody sees"),
+        ("blue", "it can be switch, canary, shadow, ab"),
+    ],
+)
+def test_a_rollout_that_makes_no_sense_is_refused_with_its_line(rollout, said):
+    (found,) = faults(SMALL + f"deploy: {{rollout: {rollout}}}\n")
+    assert found.startswith("tuneline.yaml:7: ")
+    assert said in found

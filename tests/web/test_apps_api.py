@@ -124,7 +124,7 @@ def run_step(folder, source, url, monkeypatch, **parameters):
 def test_the_step_ends_when_its_app_answers_and_fails_with_the_reason_if_it_does_not(
     url, platform, source, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("tuneline.plan.rollout.MAX_FAILURES", 1)
+    monkeypatch.setattr("tuneline.plan.lifecycle.MAX_FAILURES", 1)
     store = platform.record.endpoints
     launching = Programs(store, Runtimes(Settings(tmp_path)))
     controller = Controller(store, tmp_path / "endpoints", drain_s=2.0, launching=launching)

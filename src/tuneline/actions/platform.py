@@ -27,6 +27,7 @@ from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
 from tuneline.actions.provenance import provenance
 from tuneline.actions.recurring import RecurringRuns
+from tuneline.actions.rollouts import Rollouts
 from tuneline.actions.schedules import Schedules
 from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, InternalError, NotFoundError, TunelineError
@@ -60,6 +61,7 @@ class Platform:
         self.record = record
         self.server = server
         self.apps = Apps(record, server, clock)
+        self.rollouts = Rollouts(record, lambda: self.user, clock)
         self.boards = RunBoards(record, boards)
         self.notices = NoticeBoard(record, tester, clock)
         self._runner = runner
@@ -255,8 +257,9 @@ class Platform:
         return [self.endpoint(row["name"]) for row in self.record.endpoints.all()]
 
     def endpoint(self, name: str) -> Json:
-        """What is wanted, what is live, where it answers. Raises NotFoundError."""
-        return views.endpoint_view(self.record.endpoints.get(name), self.record.endpoints.live(name))
+        """What is wanted, live and tried, where it answers. Raises NotFoundError."""
+        shown = views.endpoint_view(self.record.endpoints.get(name), self.record.endpoints.live(name))
+        return shown | {"rollout": self.rollouts.under_way(name)}
 
     def live(self, name: str) -> Json:
         """`{"release", "digest", "package", "base"}` live there, nulls if none is. Raises NotFoundError."""

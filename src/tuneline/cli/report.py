@@ -251,6 +251,10 @@ def _endpoint(endpoint: View | None, release: View | None, runtime: str = "") ->
     if endpoint is None:
         return []
     name, url, live = endpoint["name"], endpoint["url"], endpoint["live"]
+    tried = endpoint.get("rollout") or {}
+    if release and tried.get("release") == release["release"]:
+        said = f"{name}: {tried['release']} is tried beside {tried['stable']}, which stays live at {url}"
+        return [_line("endpoint", said), f"{'':{PAD}}follow it: tuneline rollout status {name} -w"]
     if release and not wanted(endpoint, release):
         what = f"serves {live}" if live else f"is {endpoint['phase']}"
         return [_line("endpoint", f"{name} {what} now; {endpoint['desired'] or 'nothing'} is wanted there")]

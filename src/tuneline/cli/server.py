@@ -102,6 +102,11 @@ def status(as_json: bool) -> None:
         click.echo()
         columns = ["endpoint", "phase", "live", "url", "revisions", "message"]
         print_table(columns, [_endpoint_row(found) for found in body["endpoints"]], "")
+    tried = [found["rollout"] for found in body["endpoints"] if found.get("rollout")]
+    if tried:
+        click.echo()
+        rows = [_rollout_row(found) for found in tried]
+        print_table(["rollout", "tried", "beside", "requests", "now"], rows, "")
 
 
 def _endpoint_row(found: dict[str, Any]) -> list[object]:
@@ -110,6 +115,12 @@ def _endpoint_row(found: dict[str, Any]) -> list[object]:
     )
     shown = (found["name"], found["phase"], found["live"], found["url"], revisions, found["message"])
     return [value or "-" for value in shown]
+
+
+def _rollout_row(found: dict[str, Any]) -> list[object]:
+    part = f"{found['weights'][found['release']]:g} %" + (" and copies" if found["shadow"] else "")
+    now = f"{'LOOK AT IT: ' if found['alert'] else ''}{found['code'] or 'begun'}"
+    return [found["id"], found["release"], found["stable"], part, now]
 
 
 @click.command()

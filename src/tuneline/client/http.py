@@ -237,6 +237,25 @@ class Client:
         """`[{"release", "from", "to", "why", "by"}]`; only what was live at `at` (RFC 3339), if given."""
         return self._list(f"/api/v1/endpoints/{_part(name)}/history", {"at": at})
 
+    def start_rollout(
+        self, name: str, release: str, plan: Mapping[str, Any], *, force: bool = False, why: str = ""
+    ) -> Body:
+        """Try a release at an endpoint; what `rollout` gives. plan: what differs from the project's."""
+        body = {"release": release, "plan": plan, "force": force, "why": why}
+        return self.call("POST", f"/api/v1/endpoints/{_part(name)}/rollout", body)
+
+    def rollout(self, name: str) -> Body:
+        """`{"endpoint", "live", "rollout"}`: the newest rollout there, with its decisions; or null."""
+        return self.call("GET", f"/api/v1/endpoints/{_part(name)}/rollout")
+
+    def promote(self, name: str, why: str = "") -> Body:
+        """Let what is tried go live: `{"endpoint", "release", "before", "warm", "within_s", "message"}`."""
+        return self.call("POST", f"/api/v1/endpoints/{_part(name)}:promote", {"why": why})
+
+    def rollback(self, name: str, to: str | None = None, why: str = "") -> Body:
+        """Take back what is tried, or what is live; as `promote`."""
+        return self.call("POST", f"/api/v1/endpoints/{_part(name)}:rollback", {"to": to, "why": why})
+
     def put_app(self, name: str, body: Mapping[str, Any]) -> Body:
         """Want an app at endpoint `name`: the endpoint, with `release`, `created` and `reason`."""
         return self.call("PUT", f"/api/v1/endpoints/{_part(name)}/app", body, timeout_s=300.0)

@@ -1,5 +1,5 @@
-"""One endpoint: looks at its processes and files, asks `plan.rollout.decide`, does what that says, and writes
-down what is the case.
+"""One endpoint: looks at its processes and files, asks `plan.lifecycle.decide`, does what that says, and
+writes down what is the case.
 
 What it must know after a restart of the server is in the record (`observe`) and in `traffic.json`; where the
 two differ, traffic.json is right, because that is what the router serves.
@@ -15,15 +15,16 @@ from typing import Any
 from tuneline.control import holding, processes
 from tuneline.control.adopting import adopt, process_of
 from tuneline.control.launching import Launching, revision_log
-from tuneline.control.observing import phase, to_json
+from tuneline.control.observing import job_of, phase, to_json
 from tuneline.control.processes import MARK, Running
+from tuneline.control.rollouts import Rollouts
 from tuneline.control.routes import Routes
 from tuneline.errors import TunelineError
 from tuneline.plan import revisions as plan
 from tuneline.plan.apps import KIND as APP
 from tuneline.plan.endpoints import Desired, EndpointStore
-from tuneline.plan.revisions import Policy, Revision, Role, Seen, State
-from tuneline.plan.rollout import decide, failures_after
+from tuneline.plan.lifecycle import decide, failures_after
+from tuneline.plan.revisions import Policy, Revision, Role, Seen, Split, State
 from tuneline.types import Clock
 
 LOG = logging.getLogger("tuneline.control")
@@ -41,11 +42,12 @@ class Endpoint:
         executor: Executor,
         policy: Policy,
         clock: Clock,
+        rollouts: Rollouts | None = None,
     ) -> None:
         self.name, self.folder, self._desired = desired.endpoint, folder, desired
         self._taken_ports: Container[int] = ()
         self._store, self._launching, self._executor = store, launching, executor
-        self._policy, self._clock = policy, clock
+        self._policy, self._clock, self._rollouts = policy, clock, rollouts
         self._jobs: dict[str, Future[None]] = {}
         self._problem = ""
         (folder / "revisions").mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,8 @@ class Endpoint:
     def busy(self) -> bool:
         """Whether something is under way that should be looked at soon again."""
         waiting = (State.CHECKING, State.STARTING, State.WARMING, State.STOPPING)
-        return any(each.state in waiting for each in self._revisions.values())
+        unheard = self._routes.routed is not None and not self._routes.acknowledged()[0]
+        return unheard or any(each.state in waiting for each in self._revisions.values())
 
     def tick(self, desired: Desired, taken_ports: Container[int]) -> None:
         """Look, decide, act, and keep what was seen. Raises: TunelineError, OSError; then try again later."""
@@ -70,6 +73,8 @@ class Endpoint:
         for action in decide(desired, self._look(), self._clock(), self._policy):
             self._apply(action)
         self._save()
+        if self._rollouts is not None:
+            self._rollouts.look(desired, tuple(self._revisions.values()))
 
     def stop_all(self) -> None:
         """Stop router and runtimes, for the machine's sake: what is live stays so, and comes back later."""
@@ -92,12 +97,13 @@ class Endpoint:
 
     def _look(self) -> Seen:
         desired, everyone = self._desired, tuple(self._revisions.values())
+        wanted = (desired.release, desired.trial.release if desired.trial else None)
         alive = frozenset(each.id for each in everyone if processes.alive(process_of(each)))
         asked = [
             each
             for each in everyone
             if each.id in alive
-            and (each.state is State.STARTING or (each.role is Role.KEPT and each.release == desired.release))
+            and (each.state is State.STARTING or (each.role is Role.KEPT and each.release in wanted))
         ]
         acknowledged, in_flight = self._routes.acknowledged()
         return Seen(
@@ -106,8 +112,9 @@ class Endpoint:
             revisions=everyone,
             alive=alive,
             healthy=frozenset(each.id for each in asked if self._is_ready(each)),
-            jobs={name: _job(future) for name, future in self._jobs.items()},
+            jobs={name: job_of(future) for name, future in self._jobs.items()},
             routed=self._routes.routed,
+            split=self._routes.split,
             acknowledged=acknowledged,
             in_flight=in_flight,
         )
@@ -131,8 +138,8 @@ class Endpoint:
                 holding.stop(self.folder, self._policy.drain_s + 10)
             case plan.Begin(release):
                 self._begin(release)
-            case plan.Route(id):
-                self._route(id)
+            case plan.Route(id, split):
+                self._route(id, split)
             case plan.RecordLive(id):
                 self._record_live(id)
             case plan.Retire():
@@ -150,7 +157,8 @@ class Endpoint:
             case plan.WarmUp(id):
                 self._warm_up(id)
             case plan.Ready(id):
-                self._change(id, state=State.READY, error="")
+                ready_s = round(self._clock() - self._revisions[id].pid_started, 3)
+                self._change(id, state=State.READY, error="", ready_s=ready_s)
             case plan.Fail():
                 self._fail(action)
             case plan.Stop(id):
@@ -182,7 +190,8 @@ class Endpoint:
 
     def _check(self, id: str) -> None:
         self._change(id, state=State.CHECKING)
-        release, desired = self._revisions[id].release, self._desired
+        release = self._revisions[id].release
+        desired = self._desired_of(release)
         self._jobs[id] = self._executor.submit(
             lambda: self._launching.check(self._store.release(release), desired)
         )
@@ -190,7 +199,7 @@ class Endpoint:
     def _launch(self, id: str) -> None:
         facts = self._store.release(self._revisions[id].release)
         port, log = holding.any_free(), revision_log(self.folder, id)
-        command = self._launching.command(facts, self._desired, port)
+        command = self._launching.command(facts, self._desired_of(facts.release), port)
         environment = {**self._launching.environment(facts), MARK: f"{self.folder}#{id}"}
         process = processes.spawn(command, log, environment, self.folder)
         self._jobs.pop(id, None)
@@ -203,13 +212,16 @@ class Endpoint:
         facts = self._store.release(revision.release)
         self._jobs[id] = self._executor.submit(self._launching.warm_up, facts, revision.port)
 
-    def _route(self, id: str | None) -> None:
+    def _route(self, id: str | None, split: Split) -> None:
         for each in list(self._revisions.values()):
             if each.id == id and each.role is not Role.LIVE:
                 self._change(each.id, role=Role.LIVE)
             elif each.id != id and each.role is Role.LIVE:
                 self._change(each.id, role=Role.KEPT)
-        self._routes.write(id, self._revisions.values(), repeat_all=self._desired.runtime != APP)
+            elif each.id == split.candidate and each.role is Role.KEPT:  # it was warm, and is tried again
+                self._change(each.id, role=Role.CANDIDATE, failures=0, crashes=0)
+        repeat_all, sticky = self._desired.runtime != APP, self._desired.sticky
+        self._routes.write(id, self._revisions.values(), repeat_all, split, sticky)
 
     def _record_live(self, id: str) -> None:
         release, before, desired = self._revisions[id].release, self._store.live(self.name), self._desired
@@ -239,6 +251,7 @@ class Endpoint:
             error=reason,
             final=action.final,
             failures=failures_after(revision, now),
+            crashes=revision.crashes + 1,
             retry_at=now + action.retry_in_s,
         )
         self._jobs.pop(revision.id, None)
@@ -252,6 +265,13 @@ class Endpoint:
         assert process is not None
         processes.terminate(process)
         self._change(id, state=State.STOPPING)
+
+    def _desired_of(self, release: str) -> Desired:
+        """What is wanted of `release`: one on trial may have a runtime of its own."""
+        trial = self._desired.trial
+        if trial is None or trial.release != release or not trial.runtime:
+            return self._desired
+        return replace(self._desired, runtime=trial.runtime)
 
     def _change(self, id: str, **changes: Any) -> None:
         self._revisions[id] = replace(self._revisions[id], since=self._clock(), **changes)
@@ -280,15 +300,3 @@ class Endpoint:
 
     def _process(self, id: str) -> Running | None:
         return process_of(self._revisions[id])
-
-
-def _job(future: Future[None]) -> plan.Job:
-    if not future.done():
-        return plan.Job(False)
-    error = future.exception()
-    if error is None:
-        return plan.Job(True)
-    if isinstance(error, TunelineError):
-        text = " ".join([error.message, *error.details, error.hint]).strip()
-        return plan.Job(True, text, final=not error.retry)
-    return plan.Job(True, f"{type(error).__name__}: {error}")

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from tuneline.control.endpoint import Endpoint
 from tuneline.control.launching import Launching
+from tuneline.control.rollouts import Rollouts
 from tuneline.errors import TunelineError
 from tuneline.plan.endpoints import Desired, EndpointStore
 from tuneline.plan.revisions import Policy
+from tuneline.plan.rollouts import FeedbackSource, RolloutStore
 from tuneline.types import Clock
 
 LOG = logging.getLogger("tuneline.control")
@@ -35,11 +37,15 @@ class Controller:
         start_timeout_s: float = 120.0,
         launching: Launching,
         clock: Clock = time.time,
+        rollouts: RolloutStore | None = None,
+        feedback: FeedbackSource | None = None,
     ) -> None:
-        """folder: of all endpoints, one below it each. Nothing happens before `start`."""
+        """folder: of all endpoints, one below it each. rollouts: without it none is looked at. feedback:
+        where scores of answers come from, if they do. Nothing happens before `start`."""
         self._store, self._folder, self._clock = store, folder, clock
         self._policy = Policy(start_timeout_s, drain_s)
         self._launching = launching
+        self._rollouts, self._feedback = rollouts, feedback
         self._endpoints: dict[str, Endpoint] = {}
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -98,13 +104,18 @@ class Controller:
     def _endpoint(self, desired: Desired) -> Endpoint:
         name = desired.endpoint
         if name not in self._endpoints:
+            folder = self._folder / name
+            store, looking = self._rollouts, None
+            if store is not None:
+                looking = Rollouts(folder, store, self._feedback, self._clock)
             self._endpoints[name] = Endpoint(
                 desired,
-                self._folder / name,
+                folder,
                 self._store,
                 self._launching,
                 self._executor,
                 self._policy,
                 self._clock,
+                looking,
             )
         return self._endpoints[name]

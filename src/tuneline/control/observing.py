@@ -1,12 +1,14 @@
 """What the record keeps, and users see, of an endpoint: revisions as JSON, its phase, and why. Pure."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
 
+from tuneline.errors import TunelineError
 from tuneline.plan.endpoints import Desired, Live
-from tuneline.plan.revisions import Revision, Role, Seen, State
-from tuneline.plan.rollout import blocked, failed, live_of
+from tuneline.plan.lifecycle import blocked, failed, live_of
+from tuneline.plan.revisions import Job, Revision, Role, Seen, State
 
 
 def to_json(revision: Revision, weight: float) -> dict[str, Any]:
@@ -70,3 +72,16 @@ def _under_way(desired: Desired, live: Live | None, seen: Seen, stays: str) -> t
     if not mine:
         return "pending", f"{desired.release} is to go live.{stays}"
     return "starting", f"{desired.release} is {shown_state(mine[-1])}.{stays}"
+
+
+def job_of(future: Future[None]) -> Job:
+    """How far a check or a warm-up is."""
+    if not future.done():
+        return Job(False)
+    error = future.exception()
+    if error is None:
+        return Job(True)
+    if isinstance(error, TunelineError):
+        text = " ".join([error.message, *error.details, error.hint]).strip()
+        return Job(True, text, final=not error.retry)
+    return Job(True, f"{type(error).__name__}: {error}")

@@ -14,6 +14,22 @@ from tuneline.plan.apps import is_app
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A release that is tried beside the one wanted: what a rollout wants of the traffic now."""
+
+    rollout: str
+    """The rollout's id."""
+    release: str
+    """`model@version`."""
+    weight: float = 0.0
+    """Percent of the requests, 0 <= weight < 100; the rest goes to the release wanted."""
+    shadow: bool = False
+    """Whether it gets copies of the others' requests."""
+    runtime: str = ""
+    """What serves it; empty: what serves the other one."""
+
+
+@dataclass(frozen=True)
 class Desired:
     """What is wanted at one endpoint."""
 
@@ -43,6 +59,10 @@ class Desired:
     """Router processes."""
     why: str = ""
     by: str = ""
+    trial: Trial | None = None
+    """The rollout that is under way."""
+    sticky: tuple[str, ...] = ()
+    """Headers that keep a user with one revision, in order; empty: the router's own."""
 
 
 @dataclass(frozen=True)

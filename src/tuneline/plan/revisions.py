@@ -1,4 +1,4 @@
-"""The values of `rollout.py`: what the controller keeps of a revision, sees, and can be told to do."""
+"""The values of `lifecycle.py`: what the controller keeps of a revision, sees, and can be told to do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,11 +43,15 @@ class Revision:
     pid_started: float = 0.0
     failures: int = 0
     """In a row."""
+    crashes: int = 0
+    """In all, since it is a candidate."""
     retry_at: float = 0.0
     error: str = ""
     """Why it is down."""
     final: bool = False
     """Trying again would change nothing."""
+    ready_s: float = 0.0
+    """How long its runtime last took from start to ready, seconds; 0: it never was."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,21 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class Split:
+    """What a revision on trial gets beside the one that is live."""
+
+    candidate: str | None = None
+    """Its id. None: nothing is on trial, the live one gets all."""
+    weight: float = 0.0
+    """Percent of the requests."""
+    shadow: bool = False
+    """Whether it gets copies of the others' requests."""
+
+
+WHOLE = Split()
+
+
+@dataclass(frozen=True)
 class Seen:
     """What is the case."""
 
@@ -84,7 +103,9 @@ class Seen:
     jobs: Mapping[str, Job] = field(default_factory=dict)
     """By revision."""
     routed: str | None = None
-    """The revision that the last traffic written names."""
+    """The live revision, as the last traffic written has it."""
+    split: Split = WHOLE
+    """What the last traffic written gives to a revision on trial."""
     acknowledged: bool = False
     """Whether the router applies that traffic."""
     in_flight: Mapping[str, int] = field(default_factory=dict)
@@ -138,9 +159,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Route:
-    """Give the revision all requests; None: nobody gets any."""
+    """Give the revision all requests but those of `split`; None: nobody gets any."""
 
     id: str | None
+    split: Split = WHOLE
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tuneline.plan.verdict import numbers
 from tuneline.record import endpoints, ledger
 from tuneline.record.changes import Changes
 from tuneline.record.releases import split
+from tuneline.record.rollouts import Asked, deliver
 from tuneline.record.schema import intervals, releases, runs
 from tuneline.record.store import Beside, Store
 
@@ -70,7 +71,7 @@ class Approvals:
             else:
                 ledger.write(db, at, APPROVED, body)
                 deploy = row["deploy"]
-                endpoints.desire(db, deploy["endpoint"], release, deploy, live.digest, said.reason, by, at)
+                deliver(db, release, deploy, live.digest, Asked(by, said.reason, at))
                 state = APPROVED
             _set(db, release, state=state, approval=replace(said, ledger=ledger.head_of(db)).to_json())
         self._changes.notify(endpoints.TOPIC)

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.plan import apps
-from tuneline.plan.endpoints import Desired, Live, ReleaseFacts
+from tuneline.plan.endpoints import Desired, Live, ReleaseFacts, Trial
 from tuneline.record import ledger, notices
 from tuneline.record.changes import Changes
-from tuneline.record.schema import endpoints, intervals, releases
+from tuneline.record.schema import endpoints, intervals, releases, rollouts
 from tuneline.record.store import Store
 
 TOPIC = "endpoints"
@@ -50,6 +50,7 @@ def desire(
         "by": by,
         "desired_at": at,
     }
+    end_rollout(db, name, f"{release or 'nothing'} is wanted there", by, at)
     if generation is None:
         db.execute(insert(endpoints).values(name=name, **values))
     else:
@@ -69,6 +70,36 @@ def _refuse_other_kind(before: RowMapping | None, release: str | None, deploy: M
             f" {release} is {'an app' if now else 'none'}.",
             hint="Give another endpoint.",
         )
+
+
+def end_rollout(db: Connection, name: str, why: str, by: str, at: float) -> None:
+    """End a rollout that is under way at `name`, because something else is wanted there."""
+    mine = (rollouts.c.endpoint == name, rollouts.c.status == "running")
+    row = db.execute(select(rollouts.c.id, rollouts.c.release).where(*mine)).first()
+    if row is None:
+        return
+    ended = {"status": "replaced", "ended_at": at, "reason": why, "weight": 0.0, "shadow": 0, "next_at": None}
+    db.execute(update(rollouts).where(rollouts.c.id == row.id).values(**ended))
+    body = {"endpoint": name, "rollout": row.id, "release": row.release, "kind": "replaced", "reason": why}
+    ledger.write(db, at, "decision", {**body, "by": by})
+
+
+def previous(db: Connection, name: str) -> str | None:
+    """The release that was live at `name` before the one that is; None if there was none."""
+    live = open_interval(db, name)
+    order = intervals.c.n.desc()
+    wanted = select(intervals).where(intervals.c.endpoint == name, intervals.c.to_at.is_not(None))
+    for row in db.execute(wanted.order_by(order)).mappings():
+        if live is None or row["digest"] != live["digest"]:
+            return f"{row['model']}@{row['version']}"
+    return None
+
+
+def was_live(db: Connection, name: str, release: str) -> bool:
+    """Whether `release` ever was live at `name`."""
+    model, _, version = release.rpartition("@")
+    mine = (intervals.c.endpoint == name, intervals.c.model == model, intervals.c.version == version)
+    return db.scalar(select(intervals.c.n).where(*mine)) is not None
 
 
 def desired_release(db: Connection, name: str) -> str | None:
@@ -125,7 +156,11 @@ class Endpoints:
 
     def desired(self) -> list[Desired]:
         """See EndpointStore."""
-        return [_desired(row) for row in self.all()]
+        with self._store.read() as db:  # one moment: a rollout and its endpoint belong together
+            rows = db.execute(select(endpoints).order_by(endpoints.c.name)).mappings().all()
+            running = select(rollouts).where(rollouts.c.status == "running")
+            tried = {row["endpoint"]: _trial(db, row) for row in db.execute(running).mappings()}
+        return [_desired(row, tried.get(row["name"])) for row in rows]
 
     def release(self, release: str) -> ReleaseFacts:
         """See EndpointStore."""
@@ -257,7 +292,12 @@ def _stepped(key: str, stands: float, at: float) -> dict[str, float]:
     return {key: stands} if stands != at else {}
 
 
-def _desired(row: RowMapping) -> Desired:
+def _trial(db: Connection, row: RowMapping) -> Trial:
+    runtime = str((_release(db, row["release"])["deploy"] or {}).get("runtime", ""))
+    return Trial(row["id"], row["release"], row["weight"], bool(row["shadow"]), runtime)
+
+
+def _desired(row: RowMapping, trial: Trial | None) -> Desired:
     deploy = row["deploy"] or {}
     return Desired(
         endpoint=row["name"],
@@ -275,6 +315,8 @@ def _desired(row: RowMapping) -> Desired:
         workers=int(deploy.get("workers", 1)),
         why=row["why"],
         by=row["by"],
+        trial=trial,
+        sticky=tuple((deploy.get("rollout") or {}).get("sticky", ())),
     )
 
 

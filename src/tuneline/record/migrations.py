@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, inspect, select, text
 
 from tuneline.errors import ConflictError
-from tuneline.record import schema_kfp, schema_recurring, schema_v1
+from tuneline.record import schema_kfp, schema_recurring, schema_rollouts, schema_v1
 from tuneline.record.schema import migrations
 from tuneline.record.store import Store
 from tuneline.types import Clock
@@ -77,6 +77,12 @@ def m006_apps(db: Connection) -> None:
     db.execute(text("ALTER TABLE models ADD COLUMN kind TEXT NOT NULL DEFAULT 'model'"))
 
 
+def m008_rollouts(db: Connection) -> None:
+    """Rollouts and their decisions."""
+    for statement in schema_rollouts.STATEMENTS:
+        db.execute(text(statement))
+
+
 def m009_approvals(db: Connection) -> None:
     """Approvals of releases, the ledger's head in each, and which code ran."""
     for statement in (
@@ -110,6 +116,7 @@ def m011_notices(db: Connection) -> None:
 
 MIGRATIONS: tuple[Migration, ...] = (
     m001_first, m002_nested, m003_kfp, m004_recurring, m005_tokens, m006_apps,
+    m008_rollouts,
     m009_approvals,
     m011_notices,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from tuneline.record.migrations import migrate
 from tuneline.record.notices import Notices
 from tuneline.record.recurring import Recurring
 from tuneline.record.releases import Releases
+from tuneline.record.rollouts import Rollouts
 from tuneline.record.run_lists import RunLists
 from tuneline.record.runs import Runs
 from tuneline.record.store import Store
@@ -43,6 +44,7 @@ class Record:
         self.recurring = Recurring(self._store, self.changes)
         self.releases = Releases(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
+        self.rollouts = Rollouts(self._store, self.changes)
         self.apps = Apps(self._store, self.changes)
         self.approvals = Approvals(self._store, self.changes)
         self.ledger = Ledger(self._store)

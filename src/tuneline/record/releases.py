@@ -21,6 +21,7 @@ from tuneline.plan.verdict import numbers
 from tuneline.plan.versions import next_version
 from tuneline.record import endpoints, ledger, notices
 from tuneline.record.changes import Changes
+from tuneline.record.rollouts import Asked, deliver
 from tuneline.record.schema import models, releases
 from tuneline.record.store import Store
 from tuneline.types import Digest, digest_json
@@ -241,7 +242,7 @@ def _judge(db: Connection, proposal: Proposal, name: str, step: Next, before: Ap
         evidence |= {"approved_at": before.at, "judged": proposal.why}
     ledger.write(db, at, ask.APPROVED, {"release": name, "by": by, "why": why} | evidence)
     deploy = proposal.deploy
-    endpoints.desire(db, str(deploy["endpoint"]), name, deploy, proposal.live_digest, why, by, at)
+    deliver(db, name, deploy, proposal.live_digest, Asked(by, why, at))
     kept = None if approval is None else replace(approval, ledger=ledger.head_of(db)).to_json()
     _set(db, name, state=ask.APPROVED, approval=kept)
     return ask.APPROVED

@@ -271,6 +271,28 @@ intervals = Table(
     ForeignKeyConstraint(["model", "version"], ["releases.model", "releases.version"]),
 )  # fmt: skip
 
+rollouts = Table(
+    "rollouts", tables,
+    Column("id", Text, primary_key=True),
+    Column("endpoint", Text, ForeignKey("endpoints.name"), nullable=False), _count("n"),
+    _text("release"), _text("stable"), _text("stable_digest"),  # `model@version` of both
+    _json("plan"), _json("state"), _json("cursor"),  # what was read of request lines and feedback
+    Column("weight", DOUBLE_PRECISION, nullable=False), Column("shadow", Integer, nullable=False),
+    _text("status"),  # running, promoted, rolled_back, replaced
+    _text("code"), _text("reason"), _json("numbers"), Column("alert", Integer, nullable=False),
+    _time("next_at"), _count("looks"), Column("forced", Integer, nullable=False), _text("why"), _text("by"),
+    _time("started_at", null=False), _time("looked_at"), _time("ended_at"),
+    Index("rollouts_by_endpoint", "endpoint", "n", unique=True),
+)  # fmt: skip
+
+rollout_decisions = Table(
+    "rollout_decisions", tables,
+    Column("rollout", Text, ForeignKey("rollouts.id"), nullable=False), _count("n"),
+    _time("at", null=False), _text("kind"), _text("code"), _text("reason"),
+    Column("weight", DOUBLE_PRECISION, nullable=False), Column("shadow", Integer, nullable=False),
+    _json("numbers"), _text("by"), PrimaryKeyConstraint("rollout", "n"),
+)  # fmt: skip
+
 ledger = Table(
     "ledger", tables,
     Column("seq", BigInteger, primary_key=True, autoincrement=False), _time("at", null=False), _text("kind"),

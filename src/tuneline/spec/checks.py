@@ -31,6 +31,7 @@ def check(project: Project, reading: Reading, faults: Faults) -> None:
     if project.train.max_steps == 0:
         faults.note(_line(reading, "train.max_steps"), "`train.max_steps` is 0; it must be -1 or at least 1")
     _check_schedule(project, reading, faults)
+    _check_rollout(project, reading, faults)
     for at, rule in enumerate(project.gate, 1):
         if not rule.strip():
             faults.note(_line(reading, "gate"), f"rule {at} of `gate` is blank")
@@ -157,6 +158,38 @@ def _check_schedule(project: Project, reading: Reading, faults: Faults) -> None:
             faults.note(
                 _line(reading, "schedule.cron"), "`schedule.cron` names a day that no month of it has"
             )
+
+
+def _check_rollout(project: Project, reading: Reading, faults: Faults) -> None:
+    """What one key of a rollout cannot tell; `plan.rollout_plan` refuses the rest when it is made."""
+    rollout, section = project.deploy.rollout, "deploy.rollout"
+    written = [path for path in reading.nodes if path.startswith(f"{section}.")]
+    if rollout.strategy == "switch":
+        for path in written:
+            if path not in (f"{section}.strategy", f"{section}.sticky"):
+                faults.note(_line(reading, path), f"`{path}` has no effect without `{section}.strategy`")
+    stages = [text.strip().removesuffix("%") for text in rollout.stages]
+    numbers = [float(text) for text in stages if text.replace(".", "", 1).isdigit()]
+    grows = all(low < high for low, high in zip([0.0, *numbers], [*numbers, 100.1], strict=False))
+    if len(numbers) != len(stages) or not grows:
+        what = f"`{section}.stages` must be percents that grow up to 100%, e.g. `[5%, 25%, 100%]`"
+        faults.note(_line(reading, f"{section}.stages"), what)
+    for name, margin in rollout.margins.items():
+        known = name in KEYS[f"{section}.metrics"].choices
+        if not known or not isinstance(margin, int | float) or not 0 < margin < 1:
+            what = (
+                f"`{section}.margins` has `{name}: {margin}`; it takes a metric and a number between 0 and 1"
+            )
+            faults.note(_line(reading, f"{section}.margins"), what)
+    copies = rollout.shadow or rollout.strategy == "shadow"
+    if "agreement" in (*rollout.metrics, *rollout.watched) and not copies:
+        what = "`agreement` is measured on copies alone: it needs `deploy.rollout.shadow: true`"
+        faults.note(_line(reading, f"{section}.metrics"), what)
+    if rollout.strategy == "shadow" and "feedback" in rollout.metrics:
+        what = "nobody sees the answers to copies, so `strategy: shadow` has no `feedback` to wait for"
+        faults.note(_line(reading, f"{section}.metrics"), what)
+    if rollout.strategy in ("canary", "ab") and numbers[:1] == [100.0]:
+        faults.note(_line(reading, f"{section}.stages"), f"`{section}.stages` needs one under 100%")
 
 
 def _try(parse: Callable[[], T], path: str, reading: Reading, faults: Faults) -> T | None:

@@ -14,13 +14,13 @@ from typing import Any
 
 import yaml
 
+from tuneline.errors import SpecError
+from tuneline.spec.durations import seconds
 from tuneline.spec.sections import ENTRY, KEYS, LATER, SECTIONS, SHORT, Key
 from tuneline.spec.targets import KINDS, Target, fault
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _INTEGER = re.compile(r"[-+]?\d[\d_]*")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass
@@ -147,6 +147,7 @@ def _value(key: Key, node: yaml.Node, faults: Faults) -> Any:
         "text": _text, "integer": _number, "number": _number, "texts": _texts, "text_or_texts": _texts,
         "map": _map,
         "maps": _maps, "lists": _lists, "free": _free, "duration": _duration, "targets": targets,
+        "flag": _flag,
     }[key.kind]  # fmt: skip
     return reader(key, node, faults)
 
@@ -203,17 +204,26 @@ def _outside(key: Key, number: float) -> str | None:
 
 
 def _duration(key: Key, node: yaml.Node, faults: Faults) -> float | None:
-    match = _DURATION.fullmatch(str(node.value).strip()) if isinstance(node, yaml.ScalarNode) else None
-    if not match:
+    try:
+        found = seconds(str(node.value) if isinstance(node, yaml.ScalarNode) else "")
+    except SpecError:
         faults.note(
             node, f"`{key.path}` must be a time such as `90s`, `30m`, `2h` or `1d`, but is {_shown(node)}"
         )
         return None
-    seconds = float(match[1]) * _SECONDS[match[2]]
-    if (bound := _outside(key, seconds)) is not None:
+    if (bound := _outside(key, found)) is not None:
         faults.note(node, f"`{key.path}` is {node.value}; it must be {bound} seconds")
         return None
-    return seconds
+    return found
+
+
+def _flag(key: Key, node: yaml.Node, faults: Faults) -> bool | None:
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    said = str(node.value).lower() if plain else ""
+    if said in ("true", "false"):
+        return said == "true"
+    faults.note(node, f"`{key.path}` must be true or false, but is {_shown(node)}")
+    return None
 
 
 def _texts(key: Key, node: yaml.Node, faults: Faults) -> Any:

@@ -71,6 +71,7 @@ def _property(key: Key) -> dict[str, Any]:
         },
         "lists": {"type": "object", "additionalProperties": {"type": "array", "items": scalar}},
         "free": {"type": "object"},
+        "flag": {"type": "boolean"},
         "duration": {
             "anyOf": [
                 {"type": "number", "minimum": 0},

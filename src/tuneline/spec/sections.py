@@ -13,11 +13,11 @@ from tuneline.spec.targets import Target
 
 Kind = Literal[
     "text", "integer", "number", "texts", "text_or_texts", "map", "maps", "lists", "free", "duration",
-    "targets",
+    "targets", "flag",
 ]  # fmt: skip
 """What a value may be. `map`: text to text. `maps`: text to (text to text). `lists`: text to texts. `free`:
 any mapping that JSON has. `duration`: seconds, or `90s 30m 2h 1d`. `targets`: a list of `{to, on}` or
-texts."""
+texts. `flag`: true or false."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +235,62 @@ class Release:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """How a release takes over from the one that is live. A plain text is `strategy`."""
+
+    strategy: str = _key(
+        "text", "switch", "All requests at once, or a rollout: see rollouts.md.",
+        choices=("switch", "canary", "shadow", "ab"),
+    )  # fmt: skip
+    stages: tuple[str, ...] = _key(
+        "texts", (), "Percent of the requests, growing: `[5%, 25%, 100%]`; by default the strategy's own."
+    )
+    every_s: float = _key("duration", 600.0, "The least time in a stage, e.g. `10m`.", low=0)
+    shadow: bool = _key("flag", False, "Whether the candidate first gets copies of requests alone.")
+    min_requests: int = _key(
+        "integer", 100, "Requests of the candidate in a stage, and of both for each metric.", low=1
+    )
+    max_duration_s: float = _key(
+        "duration", 86_400.0, "After which an undecided rollout is told of; it goes on.", low=1
+    )
+    alpha: float = _key(
+        "number",
+        0.05,
+        "How often, at most, the tests may be wrong in either direction.",
+        above=0.0,
+        below=0.5,
+    )
+    margins: Mapping[str, Any] = _key(
+        "free", {}, "By how much the candidate may be worse, by metric: `{errors: 0.02, slow: 0.05}`."
+    )
+    metrics: tuple[str, ...] = _key(
+        "texts", ("errors", "slow"), "What must be shown to be no worse before promotion.",
+        choices=("errors", "slow", "feedback", "agreement"),
+    )  # fmt: skip
+    watched: tuple[str, ...] = _key(
+        "texts", ("feedback",), "What can roll back, and is not waited for.",
+        choices=("errors", "slow", "feedback", "agreement"),
+    )  # fmt: skip
+    error_budget: int = _key(
+        "integer", 0, "Failed answers of the candidate that end the rollout; 0: the tests alone say.", low=0
+    )
+    max_crashes: int = _key("integer", 3, "The end of its runtime that rolls it back.", low=1)
+    slow_ms: float = _key(
+        "number", 0.0, "A slow answer takes longer; 0 goes by what the live release takes.", low=0.0
+    )
+    min_agreement: float = _key(
+        "number",
+        0.9,
+        "For `agreement`: the part of copies that should be answered alike.",
+        above=0.0,
+        below=1.0,
+    )
+    sticky: tuple[str, ...] = _key(
+        "texts", (), "Headers that keep a user with one release, the first that a request has."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deploy:
     """Where and how a release that passed the gate is served."""
 
@@ -275,6 +331,7 @@ class Deploy:
         high=1.0,
     )
     workers: int = _key("integer", 1, "Router processes that share the endpoint's port.", low=1, high=64)
+    rollout: Rollout = field(default_factory=Rollout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,18 +395,22 @@ def _plain(value: Any) -> Any:
     return [_plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
-SPELLED = {"keep_s": "keep", "every_s": "every", "queue_timeout_s": "queue_timeout"}
+SPELLED = {
+    "keep_s": "keep", "every_s": "every", "queue_timeout_s": "queue_timeout",
+    "max_duration_s": "max_duration",
+}  # fmt: skip
 """Fields that are written otherwise in the file."""
 
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate,
-    "evaluate.safety": Safety, "release": Release, "deploy": Deploy, "schedule": Schedule,
+    "evaluate.safety": Safety, "release": Release, "deploy": Deploy, "deploy.rollout": Rollout,
+    "schedule": Schedule,
 }  # fmt: skip
 
-SHORT: Mapping[str, str] = {"schedule": "schedule.cron"}
+SHORT: Mapping[str, str] = {"schedule": "schedule.cron", "deploy.rollout": "deploy.rollout.strategy"}
 """Sections that may be one plain text, and the key that it gives."""
 
-LATER = ("on", "deploy.rollout")
+LATER = ("on",)
 """Keys of parts that are not built yet."""
 
 

@@ -14,6 +14,7 @@ from tuneline.actions.proposing import Offer
 from tuneline.record.runs import ACTIVE
 from tuneline.web.json import JsonRoute
 from tuneline.web.notices import notice_routes
+from tuneline.web.rollouts import rollout_routes
 from tuneline.web.schedules import schedule_routes
 
 Json = dict[str, Any]
@@ -88,6 +89,7 @@ def api_router(platform: Platform, looks: Looks) -> APIRouter:
     _server_routes(router, platform)
     _run_routes(router, platform, looks)
     _release_routes(router, platform)
+    rollout_routes(router, platform)  # first: its paths end in a word after a colon
     _endpoint_routes(router, platform)
     schedule_routes(router, platform)
     notice_routes(router, platform)

@@ -105,7 +105,12 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
         LOG.info("going on with run %s", run)
     launching = Programs(record.endpoints, Runtimes(settings))
     controller = Controller(
-        record.endpoints, settings.endpoints, drain_s=settings.drain_s, launching=launching
+        record.endpoints,
+        settings.endpoints,
+        drain_s=settings.drain_s,
+        launching=launching,
+        rollouts=record.rollouts,
+        feedback=getattr(record, "feedback", None),
     )
     controller.start()
     recurring = RecurringLoop(record.recurring, platform.recurring)
