@@ -283,3 +283,12 @@ tokens = Table(
     _time("created_at", null=False), _time("expires_at"), _time("revoked_at"), _time("used_at"),
     Index("tokens_by_name", "name"),
 )  # fmt: skip
+
+feedback = Table(
+    "feedback", tables,
+    _text("endpoint"), _text("request_id"), _text("by"),  # who scored it; one score each
+    Column("score", DOUBLE_PRECISION, nullable=False), _text("comment"), _time("at", null=False),
+    _count("n"),  # increasing within an endpoint; a score that is given anew gets a new one
+    PrimaryKeyConstraint("endpoint", "request_id", "by"),
+    Index("feedback_by_n", "endpoint", "n", unique=True), Index("feedback_by_request", "request_id"),
+)  # fmt: skip
