@@ -6,7 +6,7 @@ methods may be called from any thread; none starts a process or waits for one.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +33,8 @@ class Desired:
     """How long the previous revision stays warm, seconds."""
     why: str = ""
     by: str = ""
+    monitor: Mapping[str, Any] = field(default_factory=dict)
+    """The project's `monitor`, as JSON; empty where it said nothing, or none is known."""
 
 
 @dataclass(frozen=True)

@@ -254,6 +254,7 @@ def _desired(row: RowMapping) -> Desired:
         keep_s=float(deploy.get("keep_s", 1800.0)),
         why=row["why"],
         by=row["by"],
+        monitor=deploy.get("monitor") or {},
     )
 
 

@@ -203,6 +203,16 @@ class Deploy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """What is kept of the endpoint's traffic."""
+
+    keep_s: float = _key("duration", 30 * 86_400.0, "How long requests are kept, e.g. `30d`.", low=86_400)
+    keep_bytes: int = _key(
+        "integer", 4_000_000_000, "How much disk they take at most; beyond it the oldest go.", low=1_000_000
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """When the project runs by itself: `cron` or `every`. A plain text is `cron`."""
 
@@ -230,6 +240,7 @@ class Project:
     evaluate: Evaluate = field(default_factory=Evaluate)
     gate: tuple[str, ...] = _key("texts", (), "Rules a candidate must pass, e.g. `accuracy >= 0.80`.")
     deploy: Deploy = field(default_factory=Deploy)
+    monitor: Monitor = field(default_factory=Monitor)
     schedule: Schedule = field(default_factory=Schedule)
     code: Mapping[str, str] = field(default_factory=dict)
     """The Python files of the project's folder, path to text, where an entry names one. No key."""
@@ -261,7 +272,7 @@ SPELLED = {"keep_s": "keep", "every_s": "every"}
 
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate, "deploy": Deploy,
-    "schedule": Schedule,
+    "monitor": Monitor, "schedule": Schedule,
 }  # fmt: skip
 
 SHORT: Mapping[str, str] = {"schedule": "schedule.cron"}

@@ -29,6 +29,7 @@ from tuneline.control.endpoints import Controller
 from tuneline.control.launching import Runtimes
 from tuneline.control.programs import Programs
 from tuneline.control.recurring import RecurringLoop
+from tuneline.control.requests import RequestLoop
 from tuneline.errors import ResourceError, SettingError, TunelineError
 from tuneline.execute.runner import Runner
 from tuneline.record.record import Record
@@ -103,7 +104,10 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     controller.start()
     recurring = RecurringLoop(record.recurring, platform.recurring)
     recurring.start()
+    requests = RequestLoop(record.endpoints, settings.endpoints)
+    requests.start()
     stack.callback(recurring.stop)
+    stack.callback(requests.stop)
     stack.callback(lambda: controller.stop(all=http.all))
     stack.callback(lambda: boards.stop_all() if http.all else None)
     body = {
