@@ -19,7 +19,7 @@ from tuneline.control.request_upkeep import groups, keep_up, split
 from tuneline.control.requests import RequestLoop
 from tuneline.errors import ResourceError
 from tuneline.record import request_files
-from tuneline.record.request_files import Part, between, find, parts, read_state
+from tuneline.record.request_files import Part, between, find, parts, read_state, requests_of
 from tuneline.record.request_lines import SCHEMA, read_lines
 
 NOW = 1_800_000_000.0
@@ -77,7 +77,8 @@ def test_a_line_becomes_a_row_with_every_column_and_what_it_lacks_is_null(folder
     assert list(rows[0]) == list(SCHEMA)
     assert rows[0] == {**{k: v for k, v in json.loads(full).items() if k != "more"}}
     assert [rows[1][name] for name in ("override", "shadow_of", "agrees", "request")] == [None] * 4
-    assert between(folder / "requests", NOW - 5, NOW).collect().height == 0
+    assert requests_of(folder.parent, "e", NOW - 5, NOW).collect().height == 0
+    assert requests_of(folder.parent, "e", NOW, NOW + 1).collect().height == 2
 
 
 def test_half_a_line_waits_for_its_other_half(folder):

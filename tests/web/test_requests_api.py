@@ -150,12 +150,18 @@ def test_a_release_that_is_not_on_record_is_said_to_be_missing(client, released,
     assert client.trace("y")["release"] is None
 
 
-def test_an_id_that_is_nowhere_says_what_to_do_and_that_it_was_scored(client, released):
+def test_an_id_that_is_nowhere_says_what_to_do_and_that_it_was_scored(client, released, tmp_path):
     with pytest.raises(NotFoundError, match="No request `nope` of endpoint reviews") as wrong:
         client.trace("nope", "reviews")
     assert "x-request-id" in wrong.value.hint
     client.feedback("reviews", [{"request_id": "nope", "score": 1}])
     with pytest.raises(NotFoundError, match="It was scored at reviews"):
+        client.trace("nope")
+    folder = tmp_path / "endpoints" / "reviews" / "segments"
+    folder.mkdir(parents=True)
+    (folder / "1.jsonl").write_text("no line\n")
+    ingest(tmp_path)
+    with pytest.raises(NotFoundError, match="1 request lines could not be read"):
         client.trace("nope")
     with pytest.raises(NotFoundError, match="no endpoint `elsewhere`"):
         client.trace("nope", "elsewhere")

@@ -126,8 +126,12 @@ class Requests:
         return set()
 
     def _unknown(self, id: str, names: Sequence[str]) -> NotFoundError:
+        from tuneline.record.request_files import read_state  # noqa: PLC0415 - polars
+
         scored = [name for name in names if self._record.feedback.of(name, id)]
         said = f" It was scored at {', '.join(scored)}." if scored else ""
+        malformed = sum(read_state(self._folder / name / "requests").malformed for name in names)
+        said += f" {malformed} request lines could not be read." if malformed else ""
         where = f"endpoint {names[0]}" if len(names) == 1 else "any endpoint"
         return NotFoundError(
             f"No request `{id}` of {where} is on record here.{said}",

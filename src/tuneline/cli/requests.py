@@ -93,7 +93,8 @@ def _release(release: Mapping[str, Any] | None) -> Iterator[tuple[str, object]]:
     for name, value in release["code"].items():
         if value:
             yield f"{name} code" if name != "recipe" else "recipe", value
-    yield "parameters", ", ".join(f"{name}={value}" for name, value in sorted(release["parameters"].items()))
+    given = ", ".join(f"{name}={value}" for name, value in sorted(release["parameters"].items()))
+    yield "parameters", given or None
     yield "data", release["data"]["source"]
     yield "rows", release["data"]["rows"]
     sources = release["sources"]

@@ -223,6 +223,11 @@ def between(folder: Path, since: float, until: float) -> pl.LazyFrame:
     return frame.filter((pl.col("at") >= since) & (pl.col("at") < until))
 
 
+def requests_of(endpoints: Path, endpoint: str, since: float, until: float) -> pl.LazyFrame:
+    """`between` of an endpoint by its name. endpoints: the folder of all of them (`Settings.endpoints`)."""
+    return between(endpoints / endpoint / "requests", since, until)
+
+
 def find(folder: Path, id: str) -> list[dict[str, Any]]:
     """The rows of a request id, the latest first.
 
