@@ -21,10 +21,12 @@ from tuneline.errors import ResourceError
 from tuneline.record import request_files
 from tuneline.record.request_files import Part, between, find, parts, read_state, requests_of
 from tuneline.record.request_lines import SCHEMA, read_lines
+from tuneline.record.request_segments import unread_lines
 
 NOW = 1_800_000_000.0
 DAY_S = 86_400.0
 KEEP_S = 30 * DAY_S
+TOMORROW = (time.time() // DAY_S + 1.5) * DAY_S
 
 
 def line(number, at=NOW, **more):
@@ -171,11 +173,13 @@ class Disk:
         return call
 
 
-def everything(folder, written):
+def everything(folder, written, more=False):
     """One server's life: ingest what was written so far, merge, put aside and delete segments."""
-    clock = lambda: time.time() + 10_000  # noqa: E731 - all segments are quiet, all merged files may go
-    made = Ingest(folder, clock, KEEP_S, 2000)
-    for number, count in ((1, 20), (2, 40), (3, 60)):
+    clock = lambda: TOMORROW  # noqa: E731 - all segments are quiet, all merged files may go
+    made = Ingest(folder, clock, KEEP_S, 3000)
+    if more:  # other lines than before the kill, of another day, under a segment's old name
+        append(segment(folder, 1), lines(40, 30, at=clock() - 2 * DAY_S))
+    for number, count in ((1, 20), (2, 40)):
         if written[0] < count:
             append(segment(folder, number), lines(written[0], count - written[0], at=clock()))
             written[0] = count
@@ -196,9 +200,11 @@ def watched(monkeypatch, disk):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_whatever_change_of_the_disk_is_the_last_every_line_is_there_once(folder, tmp_path):
     """The server is killed before and after every single change that it makes, and begins again."""
     place, names = 0, []
+    day, before = (request_files.day_of(TOMORROW - ago) for ago in (0, 2 * DAY_S))
     while True:
         home = tmp_path / str(place) / "e"
         (home / "segments").mkdir(parents=True)
@@ -214,13 +220,13 @@ def test_whatever_change_of_the_disk_is_the_last_every_line_is_there_once(folder
                 break
         # what a reader sees right then is right too
         assert not ids(home) - expected(written[0])
-        everything(home, written)
-        assert ids(home) == expected(60), f"killed at change {place}"
+        everything(home, written, more=True)
+        assert ids(home) == expected(70), f"killed at change {place}"
         assert list((home / "segments").iterdir()) == []
-        assert len(parts(home / "requests")) == 1
+        assert [each.day for each in parts(home / "requests")] == sorted({day, before})
         assert {path.suffix for path in request_files.files(home / "requests")} == {".parquet", ".ids"}
         place, names = place + 1, disk.names
-    assert place > 40
+    assert place > 25
     assert set(names) >= {"rename", "replace", "unlink", "write"}
 
 
@@ -274,6 +280,16 @@ def test_a_segment_that_a_router_writes_to_while_it_is_put_aside_loses_nothing(f
             pass
     assert ids(folder) == expected(5)
     assert list((folder / "segments").iterdir()) == []
+
+
+def test_what_is_written_while_a_segment_waits_to_be_deleted_is_found_at_once(folder):
+    """Killed between the renaming and the commit after it: the new file of the old name has its own start."""
+    append(segment(folder, 1), lines(0, 3))
+    aside = segment(folder, 1).rename(folder / "segments" / "00000001.jsonl.read")
+    append(segment(folder, 1), lines(3, 5))
+    read = {aside.name: aside.stat().st_size, segment(folder, 1).name: aside.stat().st_size}
+    found = [list(unread_lines(folder / "segments", read, f"id-{number}")) for number in range(8)]
+    assert [len(each) for each in found] == [0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def test_a_full_disk_ingests_nothing_and_later_everything_once(folder):
