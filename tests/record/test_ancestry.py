@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import insert, select
 
+from tuneline.actions.provenance import provenance
 from tuneline.errors import NotFoundError, UserError
 from tuneline.execute.files import MISSING
 from tuneline.plan import events as e
@@ -177,3 +178,30 @@ def test_what_is_not_on_record_is_said_not_to_be(line, record):
         walk(record, "@1")
     with record._store.read() as db:
         assert db.execute(select(links)).first() is not None
+
+
+def test_the_provenance_of_a_release_names_what_its_run_got_from_outside_by_digest(line, record, proposal):
+    found = provenance(record, "reviews@1.0.0")
+    assert [(each["id"], each["digest"]) for each in found["sources"]] == [
+        ("r1/fetch/1/rows", digest_json("rows"))
+    ]
+    assert (found["run"]["id"], found["parameters"], found["verdict"]["passed"]) == (
+        "r1",
+        {"train_r": 8},
+        True,
+    )
+    # r2's release came from that one: what r1 was given is its source too
+    line.task("r2", "package", ["r2/tune/1/adapter"], [("package", "pack 2")])
+    second = proposal("b", package_digest=digest_json("pack 2"), run="r2", live_digest="")
+    release = record.releases.propose(second, 300.0).release
+    ids = [each["id"] for each in provenance(record, release)["sources"]]
+    assert ids == ["r1/fetch/1/rows"]
+
+
+def test_the_provenance_of_what_is_not_here_is_said_to_be_missing(line, record, proposal):
+    imported = proposal("c", package_digest=digest_json("c"), run="elsewhere")
+    release = record.releases.propose(imported, 300.0).release
+    found = provenance(record, release)
+    assert (found["run"], found["sources"], found["parameters"]) == (None, [], {"r": 8})
+    assert provenance(record, "gone@1.0.0")["missing"] == "There is no model `gone`."
+    assert "names no release" in provenance(record, "odd")["missing"]
