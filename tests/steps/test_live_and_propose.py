@@ -109,7 +109,13 @@ def propose(folder, weights="one", *, passed=True, live_digest="", **verdict):
         (folder / name).write_text(json.dumps(value))
     inputs = {name: folder / name for name in ("package", "base", *told)}
     deploy = {"endpoint": "m", "runtime": "llamacpp", "port": 0, "keep_s": 60}
-    parameters = {"model": "m", "deploy": deploy, "live_digest": live_digest, "passed": passed}
+    parameters = {
+        "model": "m",
+        "deploy": deploy,
+        "monitor": {"keep_s": 90},
+        "live_digest": live_digest,
+        "passed": passed,
+    }
     return run_step("propose", folder / "propose", parameters, inputs)
 
 
@@ -126,6 +132,8 @@ def test_a_passed_package_becomes_a_release_once(server, tmp_path):
     code, said, _ = propose(tmp_path / "first")
     assert code == 0, said
     assert said == {"release": "m@1.0.0", "state": "approved", "reason": "first release"}
+    (wanted,) = server.record.endpoints.desired()
+    assert (wanted.keep_s, wanted.monitor) == (60, {"keep_s": 90})
     code, again, _ = propose(tmp_path / "again")
     assert again["release"] == "m@1.0.0"
     assert again["reason"].startswith("identical")

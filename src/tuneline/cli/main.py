@@ -79,6 +79,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "ledger": ("releases", "ledger", "Show the ledger, or verify that nobody changed it."),
     "artifacts": ("artifacts", "artifacts", "List, show and download what tasks put out."),
     "lineage": ("artifacts", "lineage", "What an artifact or a release came from, and what came of it."),
+    "trace": ("requests", "trace", "Which release answered a request, and all that made it."),
+    "feedback": ("requests", "feedback", "Say how good an answer was."),
     "app": ("app", "app", "Run a web app at an endpoint, or take it away."),
     "notify": ("notify", "notify", "List notices, test a target, try again what did not arrive."),
     "chat": ("chat", "chat", "Ask an endpoint."),

@@ -77,6 +77,18 @@ def m006_apps(db: Connection) -> None:
     db.execute(text("ALTER TABLE models ADD COLUMN kind TEXT NOT NULL DEFAULT 'model'"))
 
 
+def m007_feedback(db: Connection) -> None:
+    """Scores that people and programs gave to answers."""
+    for statement in (
+        'CREATE TABLE feedback (endpoint TEXT NOT NULL, request_id TEXT NOT NULL, "by" TEXT NOT NULL,'
+        " score DOUBLE PRECISION NOT NULL, comment TEXT NOT NULL, at DOUBLE PRECISION NOT NULL,"
+        ' n BIGINT NOT NULL, PRIMARY KEY (endpoint, request_id, "by"))',
+        "CREATE UNIQUE INDEX feedback_by_n ON feedback (endpoint, n)",
+        "CREATE INDEX feedback_by_request ON feedback (request_id)",
+    ):
+        db.execute(text(statement))
+
+
 def m008_rollouts(db: Connection) -> None:
     """Rollouts and their decisions."""
     for statement in schema_rollouts.STATEMENTS:
@@ -116,6 +128,7 @@ def m011_notices(db: Connection) -> None:
 
 MIGRATIONS: tuple[Migration, ...] = (
     m001_first, m002_nested, m003_kfp, m004_recurring, m005_tokens, m006_apps,
+    m007_feedback,
     m008_rollouts,
     m009_approvals,
     m011_notices,

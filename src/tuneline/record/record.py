@@ -9,6 +9,7 @@ from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.changes import Changes
 from tuneline.record.endpoints import Endpoints
 from tuneline.record.experiments import Experiments
+from tuneline.record.feedback import Feedback
 from tuneline.record.holders import Holders
 from tuneline.record.ledger import Ledger
 from tuneline.record.migrations import migrate
@@ -47,6 +48,7 @@ class Record:
         self.rollouts = Rollouts(self._store, self.changes)
         self.apps = Apps(self._store, self.changes)
         self.approvals = Approvals(self._store, self.changes)
+        self.feedback = Feedback(self._store, self.changes)
         self.ledger = Ledger(self._store)
         self.holders = Holders(self._store)
         self.ancestry = Ancestry(self._store)

@@ -291,7 +291,7 @@ def _tests(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
             "interval": found["interval"],
             "e-value": found["e_rollback"],
         }
-        for name, found in numbers["tests"].items()
+        for name, found in numbers.get("tests", {}).items()
     ]
 
 

@@ -327,3 +327,12 @@ deliveries = Table(
     _count("attempts"), _time("next_at"), _text("error"), _text("missing"), _time("delivered_at"),
     PrimaryKeyConstraint("notice", "target"), Index("deliveries_by_state", "state", "target", "notice"),
 )  # fmt: skip
+
+feedback = Table(
+    "feedback", tables,
+    _text("endpoint"), _text("request_id"), _text("by"),  # who scored it; one score each
+    Column("score", DOUBLE_PRECISION, nullable=False), _text("comment"), _time("at", null=False),
+    _count("n"),  # increasing within an endpoint; a score that is given anew gets a new one
+    PrimaryKeyConstraint("endpoint", "request_id", "by"),
+    Index("feedback_by_n", "endpoint", "n", unique=True), Index("feedback_by_request", "request_id"),
+)  # fmt: skip

@@ -335,6 +335,16 @@ class Deploy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """What is kept of the endpoint's traffic."""
+
+    keep_s: float = _key("duration", 30 * 86_400.0, "How long requests are kept, e.g. `30d`.", low=86_400)
+    keep_bytes: int = _key(
+        "integer", 4_000_000_000, "How much disk they take at most; beyond it the oldest go.", low=1_000_000
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """When the project runs by itself: `cron` or `every`. A plain text is `cron`."""
 
@@ -363,6 +373,7 @@ class Project:
     gate: tuple[str, ...] = _key("texts", (), "Rules a candidate must pass, e.g. `accuracy >= 0.80`.")
     release: Release = field(default_factory=Release)
     deploy: Deploy = field(default_factory=Deploy)
+    monitor: Monitor = field(default_factory=Monitor)
     schedule: Schedule = field(default_factory=Schedule)
     notify: tuple[Target, ...] = _key(
         "targets", (), "Who is told what happens: URLs, their secrets named, e.g. `${SLACK_URL}`."
@@ -404,7 +415,7 @@ SPELLED = {
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate,
     "evaluate.safety": Safety, "release": Release, "deploy": Deploy, "deploy.rollout": Rollout,
-    "schedule": Schedule,
+    "monitor": Monitor, "schedule": Schedule,
 }  # fmt: skip
 
 SHORT: Mapping[str, str] = {"schedule": "schedule.cron", "deploy.rollout": "deploy.rollout.strategy"}
