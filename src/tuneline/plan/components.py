@@ -199,7 +199,7 @@ PACKAGE = Component(
 PROPOSE = Component(
     "propose",
     params=(
-        _p("model", _S, "name"), _p("deploy", _T, "deploy"),
+        _p("model", _S, "name"), _p("deploy", _T, "deploy"), _p("monitor", _T, "monitor"),
         Param("live_digest", _S, task="live", output="digest"),
         Param("passed", _B, task="gate", output="passed"),
     ),

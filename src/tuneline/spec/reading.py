@@ -145,7 +145,7 @@ def _value(key: Key, node: yaml.Node, faults: Faults) -> Any:
     reader = {
         "text": _text, "integer": _number, "number": _number, "texts": _texts, "text_or_texts": _texts,
         "map": _map,
-        "maps": _maps, "free": _free, "duration": _duration,
+        "maps": _maps, "free": _free, "duration": _duration, "flag": _flag,
     }[key.kind]  # fmt: skip
     return reader(key, node, faults)
 
@@ -213,6 +213,18 @@ def _duration(key: Key, node: yaml.Node, faults: Faults) -> float | None:
         faults.note(node, f"`{key.path}` is {node.value}; it must be {bound} seconds")
         return None
     return seconds
+
+
+def _flag(key: Key, node: yaml.Node, faults: Faults) -> bool | None:
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    text = str(node.value).lower() if plain else ""
+    if text not in _FLAGS:
+        faults.note(node, f"`{key.path}` must be true or false, but is {_shown(node)}")
+        return None
+    return _FLAGS[text]
+
+
+_FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def _texts(key: Key, node: yaml.Node, faults: Faults) -> Any:

@@ -69,6 +69,7 @@ def _property(key: Key) -> dict[str, Any]:
             "additionalProperties": {"type": "object", "additionalProperties": scalar},
         },
         "free": {"type": "object"},
+        "flag": {"type": "boolean"},
         "duration": {
             "anyOf": [
                 {"type": "number", "minimum": 0},

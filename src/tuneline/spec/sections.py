@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from tuneline.spec.cron import MAX_EVERY_S
 
-Kind = Literal["text", "integer", "number", "texts", "text_or_texts", "map", "maps", "free", "duration"]
-"""What a value may be. `map`: text to text. `maps`: text to (text to text). `free`: any mapping that
+Kind = Literal["text", "integer", "number", "texts", "text_or_texts", "map", "maps", "free", "duration", "flag"]
+"""What a value may be. `flag`: true or false. `map`: text to text. `maps`: text to (text to text). `free`: any mapping that
 JSON has. `duration`: seconds, or `90s 30m 2h 1d`."""
 
 
@@ -215,6 +215,46 @@ class Schedule:
     every_s: float = _key("duration", 0.0, "The time between two runs, e.g. `6h`.", low=60, high=MAX_EVERY_S)
 
 
+DETECTORS: Final = (
+    "prompt_length", "prompt_script", "prompt_new_words", "prompt_words", "input_numbers",
+    "output_label", "output_number", "output_length", "confidence", "feedback", "errors",
+)  # fmt: skip
+"""What drift is looked for in; see docs/drift.md."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How live requests are compared with earlier ones."""
+
+    every_s: float = _key(
+        "duration", 3600.0, "The time between two looks, e.g. `1h`.", low=300, high=MAX_EVERY_S
+    )
+    window: int = _key(
+        "integer", 1000, "Requests in a window; the reference has twice as many.", low=100, high=20_000
+    )
+    alpha: float = _key(
+        "number",
+        0.05,
+        "The chance of any false alarm within 30 days, over all looks and detectors.",
+        low=0.001,
+        high=0.5,
+    )
+    detectors: tuple[str, ...] = _key(
+        "texts", DETECTORS, "What is compared; an empty list looks at nothing.", choices=DETECTORS
+    )
+    retrain: bool = _key("flag", False, "Whether an alert starts a run of the project.")
+    retrain_every_s: float = _key(
+        "duration", 86_400.0, "At most one such run in this time.", low=60, high=MAX_EVERY_S
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """How what is live is watched."""
+
+    drift: Drift = field(default_factory=Drift)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Project:
     """All that one project file says, with defaults filled in and paths made absolute."""
@@ -231,6 +271,7 @@ class Project:
     gate: tuple[str, ...] = _key("texts", (), "Rules a candidate must pass, e.g. `accuracy >= 0.80`.")
     deploy: Deploy = field(default_factory=Deploy)
     schedule: Schedule = field(default_factory=Schedule)
+    monitor: Monitor = field(default_factory=Monitor)
     code: Mapping[str, str] = field(default_factory=dict)
     """The Python files of the project's folder, path to text, where an entry names one. No key."""
 
@@ -256,12 +297,12 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-SPELLED = {"keep_s": "keep", "every_s": "every"}
+SPELLED = {"keep_s": "keep", "every_s": "every", "retrain_every_s": "retrain_every"}
 """Fields that are written otherwise in the file."""
 
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate, "deploy": Deploy,
-    "schedule": Schedule,
+    "schedule": Schedule, "monitor": Monitor, "monitor.drift": Drift,
 }  # fmt: skip
 
 SHORT: Mapping[str, str] = {"schedule": "schedule.cron"}
