@@ -18,6 +18,7 @@ from tuneline.actions.apps import Apps
 from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.caller import CALLER
+from tuneline.actions.drift import DriftActions
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.pipelines import new_run_id, project_name
@@ -67,6 +68,7 @@ class Platform:
         self.artifacts = Artifacts(record, Stores(Settings(server.home).copies))
         self.recurring = RecurringRuns(record, self._starter, self.kfp.runs, server.home, clock)
         self.schedules = Schedules(record, self.recurring, clock)
+        self.drift = DriftActions(record, self._starter, server.home, clock)
         self.kfp.experiments.on_archive.append(self.recurring.stop_of)
 
     @property

@@ -213,6 +213,10 @@ class Client:
         """`[{"release", "from", "to", "why", "by"}]`; only what was live at `at` (RFC 3339), if given."""
         return self._list(f"/api/v1/endpoints/{_part(name)}/history", {"at": at})
 
+    def drift(self, name: str) -> Body:
+        """How an endpoint's requests compare with earlier ones: settings, state, findings, alerts, windows."""
+        return self.call("GET", f"/api/v1/endpoints/{_part(name)}/drift")
+
     def put_app(self, name: str, body: Mapping[str, Any]) -> Body:
         """Want an app at endpoint `name`: the endpoint, with `release`, `created` and `reason`."""
         return self.call("PUT", f"/api/v1/endpoints/{_part(name)}/app", body, timeout_s=300.0)

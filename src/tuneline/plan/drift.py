@@ -1,7 +1,7 @@
 """Whether a window of live requests differs from the reference: one exact test a detector. Pure.
 
 `samples.Sample` values in, a `Finding` a detector out. The unit is the request; of a session (a sticky key)
-only one request counts in a window (`independent`), because requests of one session repeat each other.
+only one request counts in a window (`drift_watch`), because requests of one session repeat each other.
 
 The false-alarm rate. Under no drift, requests of reference and window are exchangeable; then each test's
 p-value is valid as it stands, for any sample size. `chance_per_test` splits the stated chance `alpha` of any
@@ -11,7 +11,7 @@ holds whatever the tests share, the one reference of all looks among it.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,20 +93,6 @@ def judge(
 ) -> tuple[Finding, ...]:
     """What each detector finds. reference: in time order; its first half makes the vocabulary."""
     return tuple(_TESTS[name](name, reference, window, threshold) for name in detectors)
-
-
-def independent(samples: Iterable[Sample], sessions: Mapping[str, str]) -> list[Sample]:
-    """The first sample of each session, and all without one. sessions: by request id, "" for none."""
-    seen: set[str] = set()
-    kept = []
-    for one in samples:
-        session = sessions.get(one.id, "")
-        if session in seen:
-            continue
-        if session:
-            seen.add(session)
-        kept.append(one)
-    return kept
 
 
 # One test a kind of value

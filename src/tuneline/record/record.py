@@ -6,6 +6,7 @@ from tuneline.record.ancestry import Ancestry
 from tuneline.record.apps import Apps
 from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.changes import Changes
+from tuneline.record.drift import DriftRecord
 from tuneline.record.endpoints import Endpoints
 from tuneline.record.experiments import Experiments
 from tuneline.record.holders import Holders
@@ -44,6 +45,7 @@ class Record:
         self.recurring = Recurring(self._store, self.changes)
         self.releases = Releases(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
+        self.drift = DriftRecord(self._store, self.changes)
         self.apps = Apps(self._store, self.changes)
         self.ledger = Ledger(self._store)
         self.holders = Holders(self._store)

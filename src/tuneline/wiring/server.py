@@ -25,6 +25,7 @@ from tuneline.actions import Platform
 from tuneline.actions.ports import Server
 from tuneline.client.server import ERROR_FILE, FILE
 from tuneline.control.boards import Boards
+from tuneline.control.drift import DriftLoop
 from tuneline.control.endpoints import Controller
 from tuneline.control.launching import Runtimes
 from tuneline.control.programs import Programs
@@ -104,6 +105,9 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     recurring = RecurringLoop(record.recurring, platform.recurring)
     recurring.start()
     stack.callback(recurring.stop)
+    drift = DriftLoop(record.drift, platform.drift, settings.endpoints)
+    drift.start()
+    stack.callback(drift.stop)
     stack.callback(lambda: controller.stop(all=http.all))
     stack.callback(lambda: boards.stop_all() if http.all else None)
     body = {
