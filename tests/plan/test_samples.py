@@ -20,7 +20,10 @@ CHAT = {
         {"role": "system", "content": "Be short."},
         {"role": "user", "content": "first"},
         {"role": "assistant", "content": "yes"},
-        {"role": "user", "content": [{"type": "text", "text": "Größe der "}, {"type": "text", "text": "Größe"}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "Größe der "}, {"type": "text", "text": "Größe"}],
+        },
     ]
 }
 
@@ -50,7 +53,11 @@ def test_a_stream_is_the_sum_of_its_events():
 def test_a_completion_is_its_prompt_and_text():
     answer = {"choices": [{"index": 0, "text": " 1", "logprobs": {"token_logprobs": [-1.0, None]}}]}
     found = read({"prompt": "Ist das gut?"}, answer, "/v1/completions")
-    assert (found.words, found.label, found.confidence) == (("das", "gut", "ist"), "1", pytest.approx(0.36787944))
+    assert (found.words, found.label, found.confidence) == (
+        ("das", "gut", "ist"),
+        "1",
+        pytest.approx(0.36787944),
+    )
     assert not read({"prompt": [1, 2, 3]}, answer, "/v1/completions").known
 
 
@@ -67,11 +74,15 @@ ROWS = [{"text": "low", "size": 1}, {"text": "high", "size": 2.5}, {"text": "mid
     ],
 )
 def test_an_invocation_is_one_of_its_rows_chosen_by_its_id(body):
-    answer = {"predictions": [{"label": "A", "probability": [0.2, 0.8]}, {"label": "B", "confidence": 0.6}, 7.5]}
+    answer = {
+        "predictions": [{"label": "A", "probability": [0.2, 0.8]}, {"label": "B", "confidence": 0.6}, 7.5]
+    }
     seen = set()
     for id in map(str, range(40)):
         found = read(body, answer, "/invocations", id=id)
-        seen.add((found.words, tuple(found.numbers.items()), found.label, found.confidence, found.output_number))
+        seen.add(
+            (found.words, tuple(found.numbers.items()), found.label, found.confidence, found.output_number)
+        )
     assert seen == {
         (("low",), (("size", 1.0),), "a", 0.8, None),
         (("high",), (("size", 2.5),), "b", 0.6, None),
@@ -84,7 +95,8 @@ def test_an_invocation_is_one_of_its_rows_chosen_by_its_id(body):
     [
         (None, "/v1/chat/completions"), ("{cut", "/v1/completions"), ("[1]", "/invocations"),
         ({"messages": "hello"}, "/v1/chat/completions"), ({"messages": [7]}, "/v1/chat/completions"),
-        ({"input": "x"}, "/v1/embeddings"), ({"rows": [1]}, "/invocations"), ({"inputs": {"a": [1], "b": []}}, "/invocations"),
+        ({"input": "x"}, "/v1/embeddings"), ({"rows": [1]}, "/invocations"),
+        ({"inputs": {"a": [1], "b": []}}, "/invocations"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_unknown_and_nothing_else(request_, path):
@@ -98,7 +110,8 @@ def test_only_what_failed_on_the_serving_side_is_an_error_and_its_answer_is_not_
 
 
 @pytest.mark.parametrize(
-    "text, wanted", [("Привет, world!", "cyrillic"), ("今日は", "cjk"), ("123 !?", "none"), ("ありがとう", "kana")]
+    "text, wanted",
+    [("Привет, world!", "cyrillic"), ("今日は", "cjk"), ("123 !?", "none"), ("ありがとう", "kana")],
 )
 def test_the_script_is_that_of_most_letters(text, wanted):
     assert script(text) == wanted

@@ -30,6 +30,8 @@ def test_every_key_is_documented_with_its_default_and_meaning(path):
         assert "must be given" in row
     elif key.choices and isinstance(key.default, str):
         assert f"`{key.default}`" in row
+    elif isinstance(key.default, bool):
+        assert f"`{str(key.default).lower()}`" in row
     elif isinstance(key.default, int | float) and key.kind != "duration":
         assert f"`{key.default:g}`" in row
     for choice in key.choices:

@@ -86,7 +86,7 @@ def write_package(folder, weights="one"):
     return manifest
 
 
-def propose(folder, weights="one", *, passed=True, live_digest=""):
+def propose(folder, weights="one", *, passed=True, live_digest="", **more):
     manifest = write_package(folder / "package", weights)
     (folder / "base").mkdir()
     (folder / "base" / "model.safetensors").write_text("weights")
@@ -104,7 +104,7 @@ def propose(folder, weights="one", *, passed=True, live_digest=""):
     inputs = {name: folder / name for name in ("package", "base", *told)}
     deploy = {"endpoint": "m", "runtime": "llamacpp", "port": 0, "keep_s": 60}
     parameters = {"model": "m", "deploy": deploy, "live_digest": live_digest, "passed": passed}
-    return run_step("propose", folder / "propose", parameters, inputs)
+    return run_step("propose", folder / "propose", parameters | more, inputs)
 
 
 def test_nothing_is_live_before_the_first_release(server, tmp_path):
@@ -123,6 +123,14 @@ def test_a_passed_package_becomes_a_release_once(server, tmp_path):
     code, again, _ = propose(tmp_path / "again")
     assert again["release"] == "m@1.0.0"
     assert again["reason"].startswith("identical")
+
+
+def test_how_an_endpoint_is_watched_goes_with_its_release(server, tmp_path):
+    watched = {"drift": {"window": 300, "detectors": ["errors"]}}
+    code, said, _ = propose(tmp_path / "first", monitor=watched)
+    assert code == 0, said
+    settings = server.drift.of("m")["settings"]
+    assert (settings["window"], settings["detectors"], settings["alpha"]) == (300, ["errors"], 0.05)
 
 
 def test_a_refused_package_is_recorded_as_rejected(server, tmp_path):

@@ -5,7 +5,7 @@ gate. It and the alert's mark are one transaction, so an alert starts at most on
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def _reference(found: Row | None) -> Json | None:
     return {"requests": found["requests"], **times, "digest": found["digest"], "source": found["source"]}
 
 
-def _window(windows: list[Row]) -> Json:
+def _window(windows: Sequence[Row]) -> Json:
     """The newest, with since when each detector says drift."""
     newest = windows[0]
     findings = []

@@ -73,6 +73,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "tensorboard": ("board", "tensorboard", "Open TensorBoard over a run's logs."),
     "releases": ("releases", "releases", "List and show the releases of a model."),
     "history": ("releases", "history", "Which release was live at an endpoint, and when."),
+    "drift": ("drift", "drift", "Whether what an endpoint is asked and answers has changed."),
     "ledger": ("releases", "ledger", "Show the ledger, or verify that nobody changed it."),
     "artifacts": ("artifacts", "artifacts", "List, show and download what tasks put out."),
     "lineage": ("artifacts", "lineage", "What an artifact or a release came from, and what came of it."),

@@ -214,7 +214,7 @@ class Client:
         return self._list(f"/api/v1/endpoints/{_part(name)}/history", {"at": at})
 
     def drift(self, name: str) -> Body:
-        """How an endpoint's requests compare with earlier ones: settings, state, findings, alerts, windows."""
+        """How an endpoint's requests compare with earlier ones: findings, alerts, windows."""
         return self.call("GET", f"/api/v1/endpoints/{_part(name)}/drift")
 
     def put_app(self, name: str, body: Mapping[str, Any]) -> Body:

@@ -131,7 +131,8 @@ class DriftLoop:
     def _look_at(self, watched: Watched, settings: Drift) -> None:
         now, before = self._clock(), self._store.watch(watched.endpoint)
         if before is None or before["spell"] != watched.spell:
-            state, reference = {"after": watched.live_from - 1e-6}, None
+            state: dict[str, Any] = {"after": watched.live_from - 1e-6}
+            reference = None
         else:
             if before["looked_at"] <= now < before["looked_at"] + settings.every_s:
                 return
@@ -150,9 +151,7 @@ class DriftLoop:
         else:
             self._compare(watched, settings, reference, chosen(apart, wanted), (now, after, until), counts)
 
-    def _begin(
-        self, watched: Watched, settings: Drift, lines: list[request_rows.Line], now: float
-    ) -> None:
+    def _begin(self, watched: Watched, settings: Drift, lines: list[request_rows.Line], now: float) -> None:
         """Make the reference of the release's first requests."""
         data = packed(self._samples(watched, lines))
         file = self._file(watched)

@@ -269,7 +269,7 @@ def _too_few(name: str, statistic: str, m: int, n: int, limit: float) -> Finding
 
 
 def _histogram(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
-    """Shares by equal steps between the 1st and the 99th percentile of both; the ends take what is outside."""
+    """Shares by equal steps between the 1st and the 99th percentile of both; the ends take the rest."""
     low, high = np.quantile(np.concatenate([a, b]), [0.01, 0.99])
     edges = np.linspace(low, high, BINS + 1) if high > low else np.array([low - 0.5, low + 0.5])
     sides = [np.histogram(np.clip(side, edges[0], edges[-1]), edges)[0] / len(side) for side in (a, b)]

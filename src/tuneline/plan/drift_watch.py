@@ -101,6 +101,8 @@ def unpacked(data: bytes) -> list[Sample]:
     """The samples of a file. Raises: ConflictError if it is none."""
     try:
         rows = json.loads(gzip.decompress(data).decode("utf-8", "surrogatepass"))
-        return [Sample(**{**row, **({"words": tuple(row["words"])} if "words" in row else {})}) for row in rows]
+        return [
+            Sample(**{**row, **({"words": tuple(row["words"])} if "words" in row else {})}) for row in rows
+        ]
     except (OSError, EOFError, ValueError, TypeError) as error:
         raise ConflictError(f"The reference is no file of samples: {error}.") from error

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 SMALLEST_P = 1e-9
-"""Smaller chances are told as this one: the sums behind them are not exact any more."""
+"""Smaller chances of `ks` are told as this one: one less a sum near one is not exact any more."""
 
 
 def ks(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
@@ -77,7 +77,7 @@ def fisher(hits: int, of: int, other_hits: int, other_of: int, side: str = "both
     low, high = max(0, all_hits - other_of), min(of, all_hits)
     more = _tail(hits, high, of, all_hits, total) if side != "fewer" else 1.0
     fewer = _tail(low, hits, of, all_hits, total) if side != "more" else 1.0
-    return min(1.0, max(SMALLEST_P, 2 * min(more, fewer) if side == "both" else min(more, fewer)))
+    return min(1.0, 2 * min(more, fewer) if side == "both" else min(more, fewer))
 
 
 def _tail(first: int, last: int, drawn: int, hits: int, total: int) -> float:

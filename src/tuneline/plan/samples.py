@@ -175,7 +175,9 @@ def _rows(asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         return [_by_column(columns, row) for row in split["data"]]
     found = asked.get("dataframe_records", asked.get("instances", asked.get("inputs")))
     if isinstance(found, Mapping):  # column by column
-        columns = {str(name): values if isinstance(values, list) else [values] for name, values in found.items()}
+        columns = {
+            str(name): values if isinstance(values, list) else [values] for name, values in found.items()
+        }
         lengths = {len(values) for values in columns.values()}
         if len(lengths) != 1:
             return []
@@ -196,7 +198,9 @@ def _prediction(found: Any) -> dict[str, Any]:
     sure = None
     if isinstance(found, Mapping):
         sure = next((_share(found[name]) for name in CONFIDENCES if name in found), None)
-        found = next((found[name] for name in ("label", "prediction", "output", "text") if name in found), None)
+        found = next(
+            (found[name] for name in ("label", "prediction", "output", "text") if name in found), None
+        )
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
     said: dict[str, Any] = {} if sure is None else {"confidence": sure}

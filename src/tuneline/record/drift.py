@@ -157,7 +157,9 @@ def retrained(db: Connection, alert: str, run: str, not_since: float, at: float)
     endpoint = row["endpoint"]
     recent = select(_A.run).where(_A.endpoint == endpoint, _A.run_at > not_since).limit(1)
     if row["run"] or row["ended_at"] is not None or db.scalar(recent) is not None:
-        raise ConflictError(f"The drift alert {alert} needs no run now: it has one, ended, or one was recent.")
+        raise ConflictError(
+            f"The drift alert {alert} needs no run now: it has one, ended, or one was recent."
+        )
     db.execute(update(drift_alerts).where(_A.id == alert).values(run=run, run_at=at, note=""))
     ledger.write(db, at, "retrain", {"endpoint": endpoint, "alert": alert, "run": run, "why": row["why"]})
 

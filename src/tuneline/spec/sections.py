@@ -10,9 +10,11 @@ from typing import Any, Final, Literal
 
 from tuneline.spec.cron import MAX_EVERY_S
 
-Kind = Literal["text", "integer", "number", "texts", "text_or_texts", "map", "maps", "free", "duration", "flag"]
-"""What a value may be. `flag`: true or false. `map`: text to text. `maps`: text to (text to text). `free`: any mapping that
-JSON has. `duration`: seconds, or `90s 30m 2h 1d`."""
+Kind = Literal[
+    "text", "integer", "number", "texts", "text_or_texts", "map", "maps", "free", "duration", "flag"
+]
+"""What a value may be. `map`: text to text. `maps`: text to (text to text). `free`: any mapping that
+JSON has. `flag`: true or false. `duration`: seconds, or `90s 30m 2h 1d`."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ class Drift:
         "number",
         0.05,
         "The chance of any false alarm within 30 days, over all looks and detectors.",
-        low=0.001,
+        low=0.01,
         high=0.5,
     )
     detectors: tuple[str, ...] = _key(
