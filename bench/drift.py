@@ -1,19 +1,23 @@
 """Drift detectors: false alarms without drift, power against stated drifts, and the time of one window.
 
-`python bench/drift.py [--looks 3000] [--months 60] [--windows 40]`: simulates requests as `plan.samples` gives them, no
-server and no files. Every row is printed with an exact 95% interval.
+`python bench/drift.py [--looks 3000] [--months 60] [--windows 40]`: simulates requests as `plan.samples`
+gives them; the time of a look is that of real Parquet files. Every row is printed with an exact 95% interval.
 """
 
 import argparse
 import json
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 from scipy.stats import beta
 
+from tuneline.control import request_rows
 from tuneline.plan.drift import chance_per_look, chance_per_test, judge
-from tuneline.plan.drift_watch import one_a_session
+from tuneline.plan.drift_watch import chosen, one_a_session
 from tuneline.plan.samples import Sample, sample
 from tuneline.spec.sections import DETECTORS, Drift
 
@@ -157,12 +161,12 @@ def power(windows, settings):
 
 
 def seconds(window):
-    """Time of judging one window, and of reading as many bodies."""
+    """Processor time of judging one window, and of reading as many bodies."""
     source = Source(1)
     reference, drawn = source.draw(2 * window), source.draw(window)
-    begun = time.perf_counter()
+    begun = time.process_time()
     judge(reference, drawn, DETECTORS, 1e-5)
-    judged = time.perf_counter() - begun
+    judged = time.process_time() - begun
     body = json.dumps({"messages": [{"role": "user", "content": " ".join(WORDS[:60])}]})
     answer = '{"choices": [{"index": 0, "message": {"role": "assistant", "content": " positive"}}]}'
     line = {
@@ -173,10 +177,33 @@ def seconds(window):
         "request": body,
         "response": answer,
     }
-    begun = time.perf_counter()
+    begun = time.process_time()
     for _ in range(window):
         sample(line)
-    return judged, time.perf_counter() - begun
+    return judged, time.process_time() - begun
+
+
+def look(window, others):
+    """Processor time of one look from Parquet files: `window` requests taken from as many and `others` more."""
+    body = json.dumps({"messages": [{"role": "user", "content": " ".join(WORDS[:60])}]})
+    answer = '{"choices": [{"index": 0, "message": {"role": "assistant", "content": " positive"}}]}'
+    with tempfile.TemporaryDirectory() as home:
+        folder = Path(home, "requests", "1970-01-01")
+        folder.mkdir(parents=True)
+        for part in range(10):
+            size = (window + others) // 10
+            frame = pl.DataFrame({"n": range(part * size, part * size + size)})
+            frame.select(
+                at=pl.col("n") / 10 + 1, id=pl.format("q{}", "n"), release=pl.lit("m@1.0.0"),
+                method=pl.lit("POST"), sticky=pl.lit(""), path=pl.lit("/v1/chat/completions"),
+                status=200, request=pl.lit(body), response=pl.lit(answer),
+            ).write_parquet(folder / f"{part}.parquet")  # fmt: skip
+        reference = Source(1).draw(2 * window)
+        begun = time.process_time()
+        found = request_rows.lines(Path(home), "m@1.0.0", 0.0, 80_000.0)
+        taken = request_rows.rows(Path(home), chosen(one_a_session(found.lines), window))
+        judge(reference, [sample(row) for row in taken], DETECTORS, 1e-5)
+        return time.process_time() - begun
 
 
 def main():
@@ -207,6 +234,8 @@ def main():
     power(given.windows, settings)
     for window in (1000, 10_000):
         judged, read = seconds(window)
+        for others in (0, 190_000):
+            print(f"\nlook: {window} of {window + others} requests in Parquet: {look(window, others):.2f} s")
         print(
             f"\nwindow {window}: judged in {judged:.2f} s against {2 * window}, bodies read in {read:.2f} s"
         )

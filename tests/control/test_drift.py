@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from tests.control.drifting import CALM, IR, OTHER, WINDOW, World
 
+from tuneline.control import request_rows
 from tuneline.control.drift import scores_of
 
 
@@ -153,6 +154,20 @@ def test_a_damaged_file_is_left_out(world):
     (folder / "broken.parquet").write_bytes(b"PAR1 no")
     world.loop.look_once()
     assert world.view()["state"]["have"] == 100
+
+
+def test_of_more_requests_than_are_held_some_of_all_hours_are_kept_and_all_are_counted(world, monkeypatch):
+    monkeypatch.setattr(request_rows, "MAX_LINES", 50)
+    world.now += 3600
+    world.ask(CALM, 200)
+    world.ask(CALM, 200)
+    bounds = (world.home / "endpoints/reviews", "reviews@1.0.0", 0.0, world.now)
+    kept = request_rows.lines(*bounds)
+    assert (len(kept.lines), kept.total) == (50, 400)
+    assert 10 < sum(int(line.id[1:]) > 200 for line in kept.lines) < 40
+    assert [line.at for line in kept.lines] == sorted(line.at for line in kept.lines)
+    first = request_rows.lines(*bounds, first=True)
+    assert max(line.at for line in first.lines) < world.now - 2500
 
 
 def test_scores_are_the_mean_of_a_request_s_over_all_pages_of_the_table():

@@ -138,9 +138,11 @@ class DriftLoop:
                 return
             state, reference = dict(before["state"] or {}), before["reference"]
         until, after = now - SETTLED_S, float(state["after"])
-        found = request_rows.lines(self._place(watched), watched.release, after, until)
-        apart = one_a_session(found)
-        counts = {"requests": len(found), "same_session": len(found) - len(apart)}
+        found = request_rows.lines(
+            self._place(watched), watched.release, after, until, first=reference is None
+        )
+        apart = one_a_session(found.lines)
+        counts = {"requests": found.total, "same_session": len(found.lines) - len(apart)}
         wanted = settings.window * (REFERENCE_WINDOWS if reference is None else 1)
         phase = "reference" if reference is None else "window"
         if len(apart) < wanted:

@@ -232,7 +232,10 @@ def _of_answer(text: str) -> dict[str, Any]:
 
 def script(text: str) -> str:
     """The script of most letters among the first thousand characters; `none` without letters."""
-    found = Counter(_script_of(sign) for sign in text[:1000] if sign.isalpha())
+    found: Counter[str] = Counter()
+    for sign, count in Counter(text[:1000]).items():
+        if sign.isalpha():
+            found[_script_of(sign)] += count
     return min(found, key=lambda name: (-found[name], name)) if found else "none"
 
 
