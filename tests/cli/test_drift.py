@@ -47,6 +47,8 @@ def test_the_table_and_the_report_tell_what_drifted_since_when(world, tuneline, 
     assert "refund" in page
     found = json.loads(tuneline("drift", "reviews", "--json").out)
     assert found["windows"][-1]["findings"]["prompt_words"]["verdict"] == "drift"
+    told = json.dumps([entry.body for entry in world.record.ledger.entries()])
+    assert "refund" not in told + found["alert"]["why"]
     assert found["alert"]["detectors"] == found["alerts"][0]["detectors"]
 
 

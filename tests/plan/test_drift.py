@@ -188,3 +188,17 @@ def test_why_names_what_changed():
         "requests of m@1.0.0 drifted: errors (errors 3.00% -> 34.60%, p = "
     )
     assert why("m@1.0.0", found[1:]) == ""
+
+
+def test_what_few_people_wrote_is_named_nowhere_and_nothing_written_stands_in_the_reason():
+    chance = np.random.default_rng(1)
+    window = [replace(one, label="secret", words=("secret",)) for one in draw(chance, 9)]
+    window += [replace(one, label="maybe", words=("refund",)) for one in draw(chance, 200)]
+    found = judge(draw(chance, 500), window, ["output_label", "prompt_words"])
+    assert [each.drifted for each in found] == [True, True]
+    assert "secret" not in str([each.to_json() for each in found])
+    assert {"maybe", "(others)"} <= set(found[0].picture["labels"])
+    reason = why("m@1.0.0", found)
+    assert "prompt_words" in reason
+    assert "refund" not in reason
+    assert "maybe" not in reason

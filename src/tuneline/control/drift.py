@@ -38,6 +38,9 @@ SETTLED_S = 60.0
 FOLDER = "drift"
 """Below an endpoint's folder: its references."""
 
+KEPT = 3
+"""References kept of an endpoint: those of the last releases."""
+
 Scores = Callable[[str, Collection[str]], Mapping[str, float]]
 """Feedback from 0 to 1 of an endpoint's requests, by request id."""
 
@@ -161,6 +164,8 @@ class DriftLoop:
         scratch = file.with_name(f".{file.name}.{os.getpid()}")
         scratch.write_bytes(data)
         scratch.replace(file)
+        for old in sorted(file.parent.glob("*.json.gz"), key=lambda each: each.stat().st_mtime)[:-KEPT]:
+            old.unlink(missing_ok=True)
         reference = {
             "digest": digest_bytes(data),
             "requests": len(lines),

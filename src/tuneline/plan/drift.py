@@ -31,6 +31,8 @@ MAX_CELLS = 15
 """Categories that are compared; the rest are one more."""
 MAX_WORDS = 200
 """Words whose share is compared."""
+QUOTED_FROM = 10
+"""A word or label is named only if so many requests have it; others could be what one person wrote."""
 BINS = 20
 """Bars of a picture, at most."""
 
@@ -125,7 +127,7 @@ def _categories(of: str) -> Callable[[str, Sequence[Sample], Sequence[Sample], f
             return _too_few(name, FISHER, len(a), len(b), limit)
         first, second = Counter(a), Counter(b)
         # chosen by both samples together, so that the choice says nothing about which is which
-        common = [each for each, _ in _ranked(first + second)[:MAX_CELLS]]
+        common = [each for each, _ in _common(first + second)[:MAX_CELLS]]
         cells = [(each, first[each], second[each]) for each in common]
         rest = (len(a) - sum(cell[1] for cell in cells), len(b) - sum(cell[2] for cell in cells))
         cells += [("(others)", *rest)] if any(rest) else []
@@ -141,7 +143,7 @@ def _words(name: str, reference: Sequence[Sample], window: Sequence[Sample], lim
     if min(len(a), len(b)) < FEWEST:
         return _too_few(name, FISHER_WORDS, len(a), len(b), limit)
     first, second = (Counter(word for words in side for word in words) for side in (a, b))
-    cells = [(each, first[each], second[each]) for each, _ in _ranked(first + second)[:MAX_WORDS]]
+    cells = [(each, first[each], second[each]) for each, _ in _common(first + second)[:MAX_WORDS]]
     value, p, which = _smallest(cells, len(a), len(b))
     moved = sorted(cells, key=lambda cell: -abs(cell[1] / len(a) - cell[2] / len(b)))[:BINS]
     return Finding(name, FISHER_WORDS, value, p, limit, len(a), len(b), which, _bars(moved, len(a), len(b)))
@@ -257,6 +259,10 @@ def _z(first: int, m: int, second: int, n: int) -> float:
 
 def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _common(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return [(each, count) for each, count in _ranked(counts) if count >= QUOTED_FROM]
 
 
 def _present(samples: Sequence[Sample], of: str) -> list[Any]:

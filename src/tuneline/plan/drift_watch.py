@@ -75,9 +75,17 @@ def with_feedback(samples: Sequence[Sample], scores: Mapping[str, float]) -> lis
     return [replace(one, feedback=scores[one.id]) if one.id in scores else one for one in samples]
 
 
+QUOTING = ("prompt_words", "output_label")
+"""Detectors whose words are users' own: those stay out of the ledger and of logs."""
+
+
 def why(release: str, findings: Sequence[Finding]) -> str:
-    """One sentence about the detectors that say drift; "" if none does."""
-    told = [f"{each.detector} ({each.said}, p = {each.p:.1e})" for each in findings if each.drifted]
+    """One sentence about the detectors that say drift, without users' words; "" if none does."""
+    told = [
+        f"{each.detector} ({'' if each.detector in QUOTING else f'{each.said}, '}p = {each.p:.1e})"
+        for each in findings
+        if each.drifted
+    ]
     return f"requests of {release} drifted: {'; '.join(told)}" if told else ""
 
 
