@@ -184,7 +184,7 @@ def seconds(window):
 
 
 def look(window, others):
-    """Processor time of one look from Parquet files: `window` requests taken from as many and `others` more."""
+    """Processor time of one look from Parquet files: `window` requests of `window + others`."""
     body = json.dumps({"messages": [{"role": "user", "content": " ".join(WORDS[:60])}]})
     answer = '{"choices": [{"index": 0, "message": {"role": "assistant", "content": " positive"}}]}'
     with tempfile.TemporaryDirectory() as home:
