@@ -1,6 +1,6 @@
 """Drift detectors: false alarms without drift, power against stated drifts, and the time of one window.
 
-`python bench/drift.py [--looks 3000] [--months 60] [--windows 40]`: simulates requests as `plan.samples`
+`python bench/drift.py [--looks 2000] [--months 60] [--windows 40]`: simulates requests as `plan.samples`
 gives them; the time of a look is that of real Parquet files. Every row is printed with an exact 95% interval.
 """
 
@@ -208,7 +208,7 @@ def look(window, others):
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--looks", type=int, default=3000)
+    options.add_argument("--looks", type=int, default=2000)
     options.add_argument("--months", type=int, default=60)
     options.add_argument("--windows", type=int, default=40)
     given = options.parse_args()
@@ -222,7 +222,7 @@ def main():
         row("one look, a reference each", looks(given.looks, alpha), given.looks, str(alpha))
     few = replace(settings, every_s=21_600.0)
     row("a month of looks every 6 h at one reference", months(given.months, few, 100), given.months, "0.05")
-    some = given.looks // 10
+    some = 300
     row(
         "sessions of 5 equal requests, told apart (1 counts)",
         looks(some, 0.05, window=500, session=5, thin=True),
