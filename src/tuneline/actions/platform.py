@@ -19,6 +19,7 @@ from tuneline.actions.apps import Apps
 from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.caller import CALLER
+from tuneline.actions.drift import DriftActions
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.notices import NoticeBoard, Tester
@@ -78,6 +79,7 @@ class Platform:
         self.approvals = Approvals(record, self._starter, server.home, lambda: self.user, clock)
         self.schedules = Schedules(record, self.recurring, clock)
         self.requests = Requests(record, Settings(server.home).endpoints)
+        self.drift = DriftActions(record, self._starter, server.home, clock)
         self.kfp.experiments.on_archive.append(self.recurring.stop_of)
 
     @property

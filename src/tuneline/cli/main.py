@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "promote": ("rollouts", "promote", "Let what is tried at an endpoint go live now."),
     "rollback": ("rollouts", "rollback", "End what is tried, or go back to an earlier release."),
     "history": ("releases", "history", "Which release was live at an endpoint, and when."),
+    "drift": ("drift", "drift", "Whether what an endpoint is asked and answers has changed."),
     "ledger": ("releases", "ledger", "Show the ledger, or verify that nobody changed it."),
     "artifacts": ("artifacts", "artifacts", "List, show and download what tasks put out."),
     "lineage": ("artifacts", "lineage", "What an artifact or a release came from, and what came of it."),

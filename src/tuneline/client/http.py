@@ -266,6 +266,10 @@ class Client:
         """What is on record about a request, by the `x-request-id` of its answer. Raises NotFoundError."""
         return self.call("GET", f"/api/v1/requests/{quote(id, safe='')}", query={"endpoint": endpoint})
 
+    def drift(self, name: str) -> Body:
+        """How an endpoint's requests compare with earlier ones: findings, alerts, windows."""
+        return self.call("GET", f"/api/v1/endpoints/{_part(name)}/drift")
+
     def put_app(self, name: str, body: Mapping[str, Any]) -> Body:
         """Want an app at endpoint `name`: the endpoint, with `release`, `created` and `reason`."""
         return self.call("PUT", f"/api/v1/endpoints/{_part(name)}/app", body, timeout_s=300.0)

@@ -108,6 +108,26 @@ def m009_approvals(db: Connection) -> None:
         db.execute(text(statement))
 
 
+def m010_drift(db: Connection) -> None:
+    """What is watched for drift, the windows looked at, and alerts."""
+    for statement in (
+        "CREATE TABLE drift_watches (endpoint TEXT NOT NULL, spell BIGINT NOT NULL, release TEXT NOT NULL,"
+        " looked_at DOUBLE PRECISION NOT NULL, state TEXT, reference TEXT, settings TEXT,"
+        " PRIMARY KEY (endpoint), FOREIGN KEY (endpoint) REFERENCES endpoints (name))",
+        "CREATE TABLE drift_windows (endpoint TEXT NOT NULL, spell BIGINT NOT NULL, n BIGINT NOT NULL,"
+        " release TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, from_at DOUBLE PRECISION NOT NULL,"
+        " to_at DOUBLE PRECISION NOT NULL, requests BIGINT NOT NULL, drifted INTEGER NOT NULL, counts TEXT,"
+        " findings TEXT, PRIMARY KEY (endpoint, spell, n),"
+        " FOREIGN KEY (endpoint) REFERENCES endpoints (name))",
+        "CREATE TABLE drift_alerts (id TEXT NOT NULL, endpoint TEXT NOT NULL, spell BIGINT NOT NULL,"
+        " n BIGINT NOT NULL, release TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION,"
+        " detectors TEXT, why TEXT NOT NULL, run TEXT NOT NULL, run_at DOUBLE PRECISION, note TEXT NOT NULL,"
+        " PRIMARY KEY (id), FOREIGN KEY (endpoint) REFERENCES endpoints (name))",
+        "CREATE INDEX drift_alerts_by_endpoint ON drift_alerts (endpoint, at)",
+    ):
+        db.execute(text(statement))
+
+
 def m011_notices(db: Connection) -> None:
     """What people are told, and whether it reached them."""
     for statement in (
@@ -131,6 +151,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     m007_feedback,
     m008_rollouts,
     m009_approvals,
+    m010_drift,
     m011_notices,
 )  # fmt: skip
 

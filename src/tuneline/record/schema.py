@@ -293,6 +293,30 @@ rollout_decisions = Table(
     _json("numbers"), _text("by"), PrimaryKeyConstraint("rollout", "n"),
 )  # fmt: skip
 
+drift_watches = Table(
+    "drift_watches", tables,
+    Column("endpoint", Text, ForeignKey("endpoints.name"), primary_key=True),
+    _count("spell"), _text("release"), _time("looked_at", null=False),
+    _json("state"), _json("reference"), _json("settings"),
+)  # fmt: skip
+
+drift_windows = Table(
+    "drift_windows", tables,
+    Column("endpoint", Text, ForeignKey("endpoints.name"), nullable=False), _count("spell"), _count("n"),
+    _text("release"), _time("at", null=False), _time("from_at", null=False), _time("to_at", null=False),
+    _count("requests"), Column("drifted", Integer, nullable=False), _json("counts"), _json("findings"),
+    PrimaryKeyConstraint("endpoint", "spell", "n"),
+)  # fmt: skip
+
+drift_alerts = Table(
+    "drift_alerts", tables,
+    Column("id", Text, primary_key=True),
+    Column("endpoint", Text, ForeignKey("endpoints.name"), nullable=False), _count("spell"), _count("n"),
+    _text("release"), _time("at", null=False), _time("ended_at"), _json("detectors"), _text("why"),
+    _text("run"), _time("run_at"), _text("note"),
+    Index("drift_alerts_by_endpoint", "endpoint", "at"),
+)  # fmt: skip
+
 ledger = Table(
     "ledger", tables,
     Column("seq", BigInteger, primary_key=True, autoincrement=False), _time("at", null=False), _text("kind"),

@@ -27,6 +27,7 @@ from tuneline.actions.ports import Server
 from tuneline.client.server import ERROR_FILE, FILE
 from tuneline.control.approvals import ApprovalLoop
 from tuneline.control.boards import Boards
+from tuneline.control.drift import DriftLoop, scores_of
 from tuneline.control.endpoints import Controller
 from tuneline.control.launching import Runtimes
 from tuneline.control.notice_sending import Addresses, Sender
@@ -120,6 +121,7 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
         ApprovalLoop(
             platform.approvals.look, record.approvals.listening, partial(record.changes.listening, ENDED)
         ),
+        DriftLoop(record.drift, platform.drift, settings.endpoints, scores=scores_of(record.feedback)),
         NoticeLoop(record, addresses, sender, settings.public_url),
     ):
         loop.start()
