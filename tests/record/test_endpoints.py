@@ -15,7 +15,9 @@ def switched(record, proposal):
     """1.0.0 live from 100, 1.0.1 from 200."""
     record.releases.propose(proposal("a"), 90.0)
     record.endpoints.went_live("reviews", "reviews@1.0.0", "", "ready", "control", 100.0)
-    record.releases.propose(proposal("b", live_digest=digest_json("a")), 190.0)
+    deploy = {"endpoint": "reviews", "runtime": "llamacpp", "port": 0, "keep_s": 1800}
+    deploy |= {"monitor": {"keep_s": 60}}
+    record.releases.propose(proposal("b", deploy=deploy, live_digest=digest_json("a")), 190.0)
     record.endpoints.went_live("reviews", "reviews@1.0.1", digest_json("a"), "ready", "control", 200.0)
     return record
 
@@ -53,6 +55,7 @@ def test_the_controller_reads_what_is_wanted_and_what_serving_it_takes(switched)
     (wanted,) = switched.endpoints.desired()
     assert (wanted.release, wanted.generation, wanted.live_digest) == ("reviews@1.0.1", 2, digest_json("a"))
     assert (wanted.runtime, wanted.port, wanted.keep_s, wanted.by) == ("llamacpp", 0, 1800, "ann")
+    assert wanted.monitor == {"keep_s": 60}
     facts = switched.endpoints.release("reviews@1.0.1")
     assert (str(facts.package), facts.package_digest, str(facts.base)) == (
         "/packages/b",

@@ -111,6 +111,25 @@ def test_a_number_may_be_written_as_people_write_it(text):
     assert project.train.learning_rate == 5e-4
 
 
+@pytest.mark.parametrize("text, wanted", [("true", True), ("Yes", True), ("off", False)])
+def test_a_flag_is_written_as_yaml_has_them(text, wanted):
+    assert changed(SMALL + f"monitor: {{drift: {{retrain: {text}}}}}\n").monitor.drift.retrain is wanted
+
+
+@pytest.mark.parametrize(
+    "text, wrong",
+    [
+        ("retrain: 1", "`monitor.drift.retrain` must be true or false, but is `1`"),
+        ('retrain: "true"', 'must be true or false, but is the text "true"'),
+        ("every: 10s", "`monitor.drift.every` is 10s; it must be at least 300 seconds"),
+        ("detectors: [words]", "`monitor.drift.detectors` is `words`; it can be prompt_length, "),
+        ("alpha: 0.001", "it must be at least 0.01"),
+    ],
+)
+def test_how_drift_is_watched_is_checked(text, wrong):
+    assert wrong in faults(SMALL + f"monitor: {{drift: {{{text}}}}}\n")[0]
+
+
 def test_text_may_look_like_a_number_and_a_key_like_a_boolean():
     project = changed(SMALL.replace("source:", "map: {label: {0: no, yes: 1}}\n  source:"))
     assert project.data.map == {"label": {"0": "no", "yes": "1"}}

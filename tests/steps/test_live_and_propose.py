@@ -89,7 +89,7 @@ def write_package(folder, weights="one"):
     return manifest
 
 
-def propose(folder, weights="one", *, passed=True, live_digest="", **verdict):
+def propose(folder, weights="one", *, passed=True, live_digest="", monitor=None, **verdict):
     manifest = write_package(folder / "package", weights)
     (folder / "base").mkdir()
     (folder / "base" / "model.safetensors").write_text("weights")
@@ -109,7 +109,13 @@ def propose(folder, weights="one", *, passed=True, live_digest="", **verdict):
         (folder / name).write_text(json.dumps(value))
     inputs = {name: folder / name for name in ("package", "base", *told)}
     deploy = {"endpoint": "m", "runtime": "llamacpp", "port": 0, "keep_s": 60}
-    parameters = {"model": "m", "deploy": deploy, "live_digest": live_digest, "passed": passed}
+    parameters = {
+        "model": "m",
+        "deploy": deploy,
+        "monitor": {"keep_s": 90} if monitor is None else monitor,
+        "live_digest": live_digest,
+        "passed": passed,
+    }
     return run_step("propose", folder / "propose", parameters, inputs)
 
 
@@ -126,6 +132,8 @@ def test_a_passed_package_becomes_a_release_once(server, tmp_path):
     code, said, _ = propose(tmp_path / "first")
     assert code == 0, said
     assert said == {"release": "m@1.0.0", "state": "approved", "reason": "first release"}
+    (wanted,) = server.record.endpoints.desired()
+    assert (wanted.keep_s, wanted.monitor) == (60, {"keep_s": 90})
     code, again, _ = propose(tmp_path / "again")
     assert again["release"] == "m@1.0.0"
     assert again["reason"].startswith("identical")
@@ -147,6 +155,14 @@ def test_a_release_keeps_what_it_was_compared_with_and_shows_it(server, tmp_path
         assert part in shown.output
     kept = json.loads(CliRunner().invoke(cli, ["releases", "show", "m@1.0.0", "--json"]).output)
     assert kept["verdict"]["comparison"]["sets"] == COMPARISON["sets"]
+
+
+def test_how_an_endpoint_is_watched_goes_with_its_release(server, tmp_path):
+    watched = {"drift": {"window": 300, "detectors": ["errors"]}}
+    code, said, _ = propose(tmp_path / "first", monitor=watched)
+    assert code == 0, said
+    settings = server.drift.of("m")["settings"]
+    assert (settings["window"], settings["detectors"], settings["alpha"]) == (300, ["errors"], 0.05)
 
 
 def test_a_refused_package_is_recorded_as_rejected(server, tmp_path):

@@ -8,7 +8,7 @@ process and knows no HTTP. Thread-safe.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -19,6 +19,7 @@ from tuneline.actions.apps import Apps
 from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.caller import CALLER
+from tuneline.actions.drift import DriftActions
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.notices import NoticeBoard, Tester
@@ -27,6 +28,7 @@ from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
 from tuneline.actions.provenance import provenance
 from tuneline.actions.recurring import RecurringRuns
+from tuneline.actions.requests import Requests
 from tuneline.actions.rollouts import Rollouts
 from tuneline.actions.schedules import Schedules
 from tuneline.actions.starting import Starter
@@ -34,6 +36,7 @@ from tuneline.errors import ConflictError, InternalError, NotFoundError, Tunelin
 from tuneline.execute.stores import Stores
 from tuneline.plan.events import RunEnded
 from tuneline.plan.versions import data_definition
+from tuneline.record.feedback import Score
 from tuneline.record.record import Record
 from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.settings import Settings
@@ -75,6 +78,8 @@ class Platform:
         self.recurring = RecurringRuns(record, self._starter, self.kfp.runs, server.home, clock)
         self.approvals = Approvals(record, self._starter, server.home, lambda: self.user, clock)
         self.schedules = Schedules(record, self.recurring, clock)
+        self.requests = Requests(record, Settings(server.home).endpoints)
+        self.drift = DriftActions(record, self._starter, server.home, clock)
         self.kfp.experiments.on_archive.append(self.recurring.stop_of)
 
     @property
@@ -278,6 +283,13 @@ class Platform:
         """
         when = None if at is None else views.parse_moment(at)
         return [views.interval_view(row) for row in self.record.endpoints.history(name, when)]
+
+    def feedback(self, name: str, scores: Sequence[Score]) -> Json:
+        """Keep scores (0 to 1) of answers of endpoint `name`, given by whoever asks: see `Requests.feedback`.
+
+        Raises: NotFoundError.
+        """
+        return self.requests.feedback(name, scores, self.user, self._clock())
 
     # Ledger and server
 

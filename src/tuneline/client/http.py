@@ -5,7 +5,7 @@ Sync, thread-safe as httpx's client is. Limits: values are the API's own JSON; n
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -256,6 +256,20 @@ class Client:
         """Take back what is tried, or what is live; as `promote`."""
         return self.call("POST", f"/api/v1/endpoints/{_part(name)}:rollback", {"to": to, "why": why})
 
+    def feedback(self, name: str, scores: Sequence[Mapping[str, Any]], timeout_s: float = TIMEOUT_S) -> Body:
+        """Score answers of endpoint `name`, at most 1000 at once: `{"accepted", "numbers", "unseen"}`.
+        scores: `{"request_id", "score", "comment"}`, from 0 to 1."""
+        path = f"/api/v1/endpoints/{_part(name)}/feedback"
+        return self.call("POST", path, [dict(each) for each in scores], timeout_s=timeout_s)
+
+    def trace(self, id: str, endpoint: str | None = None) -> Body:
+        """What is on record about a request, by the `x-request-id` of its answer. Raises NotFoundError."""
+        return self.call("GET", f"/api/v1/requests/{quote(id, safe='')}", query={"endpoint": endpoint})
+
+    def drift(self, name: str) -> Body:
+        """How an endpoint's requests compare with earlier ones: findings, alerts, windows."""
+        return self.call("GET", f"/api/v1/endpoints/{_part(name)}/drift")
+
     def put_app(self, name: str, body: Mapping[str, Any]) -> Body:
         """Want an app at endpoint `name`: the endpoint, with `release`, `created` and `reason`."""
         return self.call("PUT", f"/api/v1/endpoints/{_part(name)}/app", body, timeout_s=300.0)
@@ -281,7 +295,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
         query: Mapping[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,
@@ -299,7 +313,7 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
         query: Mapping[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,

@@ -199,7 +199,8 @@ PACKAGE = Component(
 PROPOSE = Component(
     "propose",
     params=(
-        _p("model", _S, "name"), _p("deploy", _T, "deploy"), _p("approval", _S, "release.approval"),
+        _p("model", _S, "name"), _p("deploy", _T, "deploy"), _p("monitor", _T, "monitor"),
+        _p("approval", _S, "release.approval"),
         Param("live_digest", _S, task="live", output="digest"),
         Param("passed", _B, task="gate", output="passed"),
     ),

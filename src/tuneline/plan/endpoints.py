@@ -6,7 +6,7 @@ methods may be called from any thread; none starts a process or waits for one.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +63,8 @@ class Desired:
     """The rollout that is under way."""
     sticky: tuple[str, ...] = ()
     """Headers that keep a user with one revision, in order; empty: the router's own."""
+    monitor: Mapping[str, Any] = field(default_factory=dict)
+    """The project's `monitor`, as JSON; empty where it said nothing, or none is known."""
 
 
 @dataclass(frozen=True)

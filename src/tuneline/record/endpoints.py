@@ -317,6 +317,7 @@ def _desired(row: RowMapping, trial: Trial | None) -> Desired:
         by=row["by"],
         trial=trial,
         sticky=tuple((deploy.get("rollout") or {}).get("sticky", ())),
+        monitor=deploy.get("monitor") or {},
     )
 
 

@@ -77,6 +77,18 @@ def m006_apps(db: Connection) -> None:
     db.execute(text("ALTER TABLE models ADD COLUMN kind TEXT NOT NULL DEFAULT 'model'"))
 
 
+def m007_feedback(db: Connection) -> None:
+    """Scores that people and programs gave to answers."""
+    for statement in (
+        'CREATE TABLE feedback (endpoint TEXT NOT NULL, request_id TEXT NOT NULL, "by" TEXT NOT NULL,'
+        " score DOUBLE PRECISION NOT NULL, comment TEXT NOT NULL, at DOUBLE PRECISION NOT NULL,"
+        ' n BIGINT NOT NULL, PRIMARY KEY (endpoint, request_id, "by"))',
+        "CREATE UNIQUE INDEX feedback_by_n ON feedback (endpoint, n)",
+        "CREATE INDEX feedback_by_request ON feedback (request_id)",
+    ):
+        db.execute(text(statement))
+
+
 def m008_rollouts(db: Connection) -> None:
     """Rollouts and their decisions."""
     for statement in schema_rollouts.STATEMENTS:
@@ -92,6 +104,26 @@ def m009_approvals(db: Connection) -> None:
         "ALTER TABLE runs ADD COLUMN project_commit TEXT",
         "ALTER TABLE recurring_runs ADD COLUMN project_commit TEXT",
         "ALTER TABLE executions ADD COLUMN code TEXT",
+    ):
+        db.execute(text(statement))
+
+
+def m010_drift(db: Connection) -> None:
+    """What is watched for drift, the windows looked at, and alerts."""
+    for statement in (
+        "CREATE TABLE drift_watches (endpoint TEXT NOT NULL, spell BIGINT NOT NULL, release TEXT NOT NULL,"
+        " looked_at DOUBLE PRECISION NOT NULL, state TEXT, reference TEXT, settings TEXT,"
+        " PRIMARY KEY (endpoint), FOREIGN KEY (endpoint) REFERENCES endpoints (name))",
+        "CREATE TABLE drift_windows (endpoint TEXT NOT NULL, spell BIGINT NOT NULL, n BIGINT NOT NULL,"
+        " release TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, from_at DOUBLE PRECISION NOT NULL,"
+        " to_at DOUBLE PRECISION NOT NULL, requests BIGINT NOT NULL, drifted INTEGER NOT NULL, counts TEXT,"
+        " findings TEXT, PRIMARY KEY (endpoint, spell, n),"
+        " FOREIGN KEY (endpoint) REFERENCES endpoints (name))",
+        "CREATE TABLE drift_alerts (id TEXT NOT NULL, endpoint TEXT NOT NULL, spell BIGINT NOT NULL,"
+        " n BIGINT NOT NULL, release TEXT NOT NULL, at DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION,"
+        " detectors TEXT, why TEXT NOT NULL, run TEXT NOT NULL, run_at DOUBLE PRECISION, note TEXT NOT NULL,"
+        " PRIMARY KEY (id), FOREIGN KEY (endpoint) REFERENCES endpoints (name))",
+        "CREATE INDEX drift_alerts_by_endpoint ON drift_alerts (endpoint, at)",
     ):
         db.execute(text(statement))
 
@@ -116,8 +148,10 @@ def m011_notices(db: Connection) -> None:
 
 MIGRATIONS: tuple[Migration, ...] = (
     m001_first, m002_nested, m003_kfp, m004_recurring, m005_tokens, m006_apps,
+    m007_feedback,
     m008_rollouts,
     m009_approvals,
+    m010_drift,
     m011_notices,
 )  # fmt: skip
 

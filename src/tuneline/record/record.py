@@ -7,8 +7,10 @@ from tuneline.record.approvals import Approvals
 from tuneline.record.apps import Apps
 from tuneline.record.artifact_lists import ArtifactLists
 from tuneline.record.changes import Changes
+from tuneline.record.drift import DriftRecord
 from tuneline.record.endpoints import Endpoints
 from tuneline.record.experiments import Experiments
+from tuneline.record.feedback import Feedback
 from tuneline.record.holders import Holders
 from tuneline.record.ledger import Ledger
 from tuneline.record.migrations import migrate
@@ -45,8 +47,10 @@ class Record:
         self.releases = Releases(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
         self.rollouts = Rollouts(self._store, self.changes)
+        self.drift = DriftRecord(self._store, self.changes)
         self.apps = Apps(self._store, self.changes)
         self.approvals = Approvals(self._store, self.changes)
+        self.feedback = Feedback(self._store, self.changes)
         self.ledger = Ledger(self._store)
         self.holders = Holders(self._store)
         self.ancestry = Ancestry(self._store)

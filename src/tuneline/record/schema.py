@@ -293,6 +293,30 @@ rollout_decisions = Table(
     _json("numbers"), _text("by"), PrimaryKeyConstraint("rollout", "n"),
 )  # fmt: skip
 
+drift_watches = Table(
+    "drift_watches", tables,
+    Column("endpoint", Text, ForeignKey("endpoints.name"), primary_key=True),
+    _count("spell"), _text("release"), _time("looked_at", null=False),
+    _json("state"), _json("reference"), _json("settings"),
+)  # fmt: skip
+
+drift_windows = Table(
+    "drift_windows", tables,
+    Column("endpoint", Text, ForeignKey("endpoints.name"), nullable=False), _count("spell"), _count("n"),
+    _text("release"), _time("at", null=False), _time("from_at", null=False), _time("to_at", null=False),
+    _count("requests"), Column("drifted", Integer, nullable=False), _json("counts"), _json("findings"),
+    PrimaryKeyConstraint("endpoint", "spell", "n"),
+)  # fmt: skip
+
+drift_alerts = Table(
+    "drift_alerts", tables,
+    Column("id", Text, primary_key=True),
+    Column("endpoint", Text, ForeignKey("endpoints.name"), nullable=False), _count("spell"), _count("n"),
+    _text("release"), _time("at", null=False), _time("ended_at"), _json("detectors"), _text("why"),
+    _text("run"), _time("run_at"), _text("note"),
+    Index("drift_alerts_by_endpoint", "endpoint", "at"),
+)  # fmt: skip
+
 ledger = Table(
     "ledger", tables,
     Column("seq", BigInteger, primary_key=True, autoincrement=False), _time("at", null=False), _text("kind"),
@@ -326,4 +350,13 @@ deliveries = Table(
     Column("notice", BigInteger, ForeignKey("notices.n"), nullable=False), _text("target"), _text("state"),
     _count("attempts"), _time("next_at"), _text("error"), _text("missing"), _time("delivered_at"),
     PrimaryKeyConstraint("notice", "target"), Index("deliveries_by_state", "state", "target", "notice"),
+)  # fmt: skip
+
+feedback = Table(
+    "feedback", tables,
+    _text("endpoint"), _text("request_id"), _text("by"),  # who scored it; one score each
+    Column("score", DOUBLE_PRECISION, nullable=False), _text("comment"), _time("at", null=False),
+    _count("n"),  # increasing within an endpoint; a score that is given anew gets a new one
+    PrimaryKeyConstraint("endpoint", "request_id", "by"),
+    Index("feedback_by_n", "endpoint", "n", unique=True), Index("feedback_by_request", "request_id"),
 )  # fmt: skip

@@ -219,11 +219,14 @@ def _duration(key: Key, node: yaml.Node, faults: Faults) -> float | None:
 
 def _flag(key: Key, node: yaml.Node, faults: Faults) -> bool | None:
     plain = isinstance(node, yaml.ScalarNode) and node.style is None
-    said = str(node.value).lower() if plain else ""
-    if said in ("true", "false"):
-        return said == "true"
-    faults.note(node, f"`{key.path}` must be true or false, but is {_shown(node)}")
-    return None
+    said = _FLAGS.get(str(node.value).lower()) if plain else None
+    if said is None:
+        faults.note(node, f"`{key.path}` must be true or false, but is {_shown(node)}")
+    return said
+
+
+_FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""As YAML has them."""
 
 
 def _texts(key: Key, node: yaml.Node, faults: Faults) -> Any:

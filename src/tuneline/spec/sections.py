@@ -347,6 +347,50 @@ class Schedule:
     every_s: float = _key("duration", 0.0, "The time between two runs, e.g. `6h`.", low=60, high=MAX_EVERY_S)
 
 
+DETECTORS: Final = (
+    "prompt_length", "prompt_script", "prompt_new_words", "prompt_words", "input_numbers",
+    "output_label", "output_number", "output_length", "confidence", "feedback", "errors",
+)  # fmt: skip
+"""What drift is looked for in; see docs/drift.md."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How live requests are compared with earlier ones."""
+
+    every_s: float = _key(
+        "duration", 3600.0, "The time between two looks, e.g. `1h`.", low=300, high=MAX_EVERY_S
+    )
+    window: int = _key(
+        "integer", 1000, "Requests in a window; the reference has twice as many.", low=100, high=20_000
+    )
+    alpha: float = _key(
+        "number",
+        0.05,
+        "The chance of any false alarm within 30 days, over all looks and detectors.",
+        low=0.01,
+        high=0.5,
+    )
+    detectors: tuple[str, ...] = _key(
+        "texts", DETECTORS, "What is compared; an empty list looks at nothing.", choices=DETECTORS
+    )
+    retrain: bool = _key("flag", False, "Whether an alert starts a run of the project.")
+    retrain_every_s: float = _key(
+        "duration", 86_400.0, "At most one such run in this time.", low=60, high=MAX_EVERY_S
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """What is kept of the endpoint's traffic, and how it is watched."""
+
+    keep_s: float = _key("duration", 30 * 86_400.0, "How long requests are kept, e.g. `30d`.", low=86_400)
+    keep_bytes: int = _key(
+        "integer", 4_000_000_000, "How much disk they take at most; beyond it the oldest go.", low=1_000_000
+    )
+    drift: Drift = field(default_factory=Drift)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Project:
     """All that one project file says, with defaults filled in and paths made absolute."""
@@ -363,6 +407,7 @@ class Project:
     gate: tuple[str, ...] = _key("texts", (), "Rules a candidate must pass, e.g. `accuracy >= 0.80`.")
     release: Release = field(default_factory=Release)
     deploy: Deploy = field(default_factory=Deploy)
+    monitor: Monitor = field(default_factory=Monitor)
     schedule: Schedule = field(default_factory=Schedule)
     notify: tuple[Target, ...] = _key(
         "targets", (), "Who is told what happens: URLs, their secrets named, e.g. `${SLACK_URL}`."
@@ -397,14 +442,14 @@ def _plain(value: Any) -> Any:
 
 SPELLED = {
     "keep_s": "keep", "every_s": "every", "queue_timeout_s": "queue_timeout",
-    "max_duration_s": "max_duration",
+    "max_duration_s": "max_duration", "retrain_every_s": "retrain_every",
 }  # fmt: skip
 """Fields that are written otherwise in the file."""
 
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate,
     "evaluate.safety": Safety, "release": Release, "deploy": Deploy, "deploy.rollout": Rollout,
-    "schedule": Schedule,
+    "monitor": Monitor, "monitor.drift": Drift, "schedule": Schedule,
 }  # fmt: skip
 
 SHORT: Mapping[str, str] = {"schedule": "schedule.cron", "deploy.rollout": "deploy.rollout.strategy"}

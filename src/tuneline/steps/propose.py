@@ -14,7 +14,7 @@ from tuneline.steps.io import Step
 
 
 def run(step: Step) -> None:
-    """Parameters: model, deploy, approval, live_digest, passed. Puts out release, state and reason.
+    """Parameters: model, deploy, monitor, approval, live_digest, passed. Puts out release, state and reason.
 
     Raises: ConflictError if another release went live since the gate compared with the live one.
     """
@@ -52,7 +52,7 @@ def body(step: Step, run_id: str) -> dict[str, Any]:
         "base": str(base or ""),
         "base_digest": base_digest,
         **told,
-        "deploy": step.parameters["deploy"],
+        "deploy": {**step.parameters["deploy"], "monitor": step.parameters.get("monitor") or {}},
         "live_digest": "" if live_digest.startswith(UNKNOWN) else live_digest,
         "passed": bool(step.parameters["passed"]),
         "approval": step.parameters.get("approval", "auto"),  # a pipeline of before has none

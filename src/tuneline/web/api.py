@@ -238,6 +238,11 @@ def _endpoint_routes(router: APIRouter, platform: Platform) -> None:
         """When which release was live."""
         return platform.history(name, at)
 
+    @router.get("/api/v1/endpoints/{name}/drift")
+    def drift(name: str) -> Json:
+        """How its requests compare with earlier ones."""
+        return platform.drift.of(name)
+
 
 async def _events(platform: Platform, id: str, after: int, wait_s: float) -> Json:
     """`Platform.events` without a thread that waits: a hundred followers cost a hundred small objects."""

@@ -27,12 +27,14 @@ from tuneline.actions.ports import Server
 from tuneline.client.server import ERROR_FILE, FILE
 from tuneline.control.approvals import ApprovalLoop
 from tuneline.control.boards import Boards
+from tuneline.control.drift import DriftLoop, scores_of
 from tuneline.control.endpoints import Controller
 from tuneline.control.launching import Runtimes
 from tuneline.control.notice_sending import Addresses, Sender
 from tuneline.control.notices import NoticeLoop
 from tuneline.control.programs import Programs
 from tuneline.control.recurring import RecurringLoop
+from tuneline.control.requests import RequestLoop
 from tuneline.errors import ResourceError, SettingError, TunelineError
 from tuneline.execute.runner import Runner
 from tuneline.record.changes import ENDED
@@ -110,20 +112,20 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
         drain_s=settings.drain_s,
         launching=launching,
         rollouts=record.rollouts,
-        feedback=getattr(record, "feedback", None),
+        feedback=record.feedback,
     )
     controller.start()
-    recurring = RecurringLoop(record.recurring, platform.recurring)
-    recurring.start()
-    stack.callback(recurring.stop)
-    approvals = ApprovalLoop(
-        platform.approvals.look, record.approvals.listening, partial(record.changes.listening, ENDED)
-    )
-    approvals.start()
-    stack.callback(approvals.stop)
-    telling = NoticeLoop(record, addresses, sender, settings.public_url)
-    telling.start()
-    stack.callback(telling.stop)
+    for loop in (
+        RecurringLoop(record.recurring, platform.recurring),
+        RequestLoop(record.endpoints, settings.endpoints),
+        ApprovalLoop(
+            platform.approvals.look, record.approvals.listening, partial(record.changes.listening, ENDED)
+        ),
+        DriftLoop(record.drift, platform.drift, settings.endpoints, scores=scores_of(record.feedback)),
+        NoticeLoop(record, addresses, sender, settings.public_url),
+    ):
+        loop.start()
+        stack.callback(loop.stop)
     stack.callback(lambda: controller.stop(all=http.all))
     stack.callback(lambda: boards.stop_all() if http.all else None)
     body = {

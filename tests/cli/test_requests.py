@@ -1,0 +1,100 @@
+"""`tuneline trace` and `tuneline feedback` with a real server, router and app, the server killed between."""
+
+import http.client
+import json
+import os
+import time
+
+import psutil
+import pytest
+
+from tuneline.errors import NotFoundError
+from tuneline.record.record import Record
+
+APP = """
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+@pytest.fixture
+def home(tuneline, tmp_path):
+    """The home that the fixture `tuneline` has set; every process of it ends with the test."""
+    folder = tmp_path / "home"
+    yield folder
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TUNELINE_HOME") == str(folder) and process.pid != os.getpid():
+                process.kill()
+                process.wait(10)
+        except psutil.Error:
+            continue
+
+
+def until(condition, within_s=40.0):
+    deadline = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def ask(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/some/path?secret=1")
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.getheader("x-request-id")
+
+
+def state_of(home):
+    path = home / "endpoints" / "web" / "requests" / "state.json"
+    return json.loads(path.read_text()) if path.exists() else {"lines": 0}
+
+
+@pytest.mark.slow
+def test_an_answer_s_id_leads_to_its_release_before_and_after_it_was_ingested(tuneline, home, tmp_path):
+    """A server, a router and an app, about 15 s: only together do they show that a request comes through."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.py").write_text(APP)
+    assert tuneline("app", "put", "web", str(tmp_path / "app"), "--entry", "app.py:app").code == 0
+
+    def live():
+        found = json.loads(tuneline("status", "--json").out)["endpoints"][0]
+        return found["port"] if found["phase"] == "live" else None
+
+    port = until(live)
+    id = ask(port)
+    found = until(lambda: json.loads(tuneline("trace", id, "--json").out or "null"))
+    assert (found["request"]["release"], found["was_live"]) == ("web@1.0.0", True)
+    assert "secret" not in json.dumps(found)
+    assert tuneline("feedback", "web", id, "--score", "0.5", "--comment", "so so").out == f"{id} scored 0.5\n"
+    later = tuneline("feedback", "web", "later", "--score", "1")
+    assert (later.code, "No line of that request is here yet" in later.err) == (0, True)
+
+    until(lambda: state_of(home)["lines"] == 1)
+    psutil.Process(json.loads((home / "server.json").read_text())["pid"]).kill()
+    second = ask(port)  # the router goes on, and writes
+    assert tuneline("up", "-d").code == 0
+    until(lambda: state_of(home)["lines"] == 2)
+    shown = tuneline("trace", id, "--endpoint", "web").out
+    for said in (f"request          {id}", "asked            GET /some/path\n", "by release       web@1.0.0",
+                 "live then        web@1.0.0, from", "feedback         0.5 by", "so so"):  # fmt: skip
+        assert said in shown
+    assert json.loads(tuneline("trace", second, "--json").out)["earlier"] == []
+    missing = tuneline("trace", "nope")
+    assert (missing.code, "No request `nope` of" in missing.err) == (NotFoundError.exit_code, True)
+    record = Record(f"sqlite:///{home / 'tuneline.db'}")
+    assert [(row.request_id, row.score) for row in record.feedback.since("web", 0)] == [
+        (id, 0.5),
+        ("later", 1),
+    ]
+    record.close()
+
+
+@pytest.mark.parametrize("words", [("--score", "1.1"), ("--score", "good"), ()])
+def test_a_score_that_is_none_is_a_usage_error(tuneline, words):
+    found = tuneline("feedback", "web", "id", *words)
+    assert (found.code, found.out, "--score" in found.err) == (2, "", True)
