@@ -32,6 +32,7 @@ OWN_DEFAULTS: Mapping[tuple[str, str], Any] = {
     ("gate", "live_release"): "",
     ("gate", "live_digest"): "",
     ("propose", "live_digest"): "",
+    ("propose", "monitor"): {},
     ("app", "entry"): "",
     ("app", "command"): [],
     ("app", "env"): {},
