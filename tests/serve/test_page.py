@@ -61,11 +61,16 @@ def test_stop_ends_an_answer_and_keyboard_alone_suffices(page: Page, runtime: st
     page.get_by_label("Max tokens").fill("450")
     box = page.get_by_label("Your message")
     box.fill("a good film")
-    page.evaluate(
-        WATCH, "stop"
-    )  # a tiny model is faster than any hand: pressed when the first piece is there
+    # a tiny model is faster than any hand: pressed when the first piece is there, over a slow line
+    page.evaluate(WATCH, "stop")
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": 20_000, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", slow)
     box.press("Control+Enter")
     page.wait_for_function(FINISHED)
+    line.send("Network.emulateNetworkConditions", {**slow, "downloadThroughput": -1})
+    line.detach()
     assert "stopped" in page.locator("#talk .model .who").inner_text()
     assert page.get_by_role("button", name="Send").is_enabled()
 
