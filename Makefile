@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 TASK_ENV := $(VENV)-task
 KFP_ENV := $(VENV)-kfp
+AIRFLOW_ENV := $(VENV)-airflow
 # What components of the tests ask for: those tests install from these files, and ask no index.
 COMPONENT_PACKAGES := iniconfig==2.0.0 'nbclient>=0.10,<1' 'ipykernel>=6,<7' 'jupyter_client>=7,<9'
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
@@ -25,8 +26,9 @@ help:
 
 # What Python components of Kubeflow pipelines run in.
 export TUNELINE_TASK_ENV := $(abspath $(TASK_ENV))
-# Where the tests find the SDK.
+# Where the tests find the SDK, and Airflow.
 export TUNELINE_TEST_KFP_PYTHON ?= $(abspath $(KFP_ENV))/bin/python
+export TUNELINE_TEST_AIRFLOW_PYTHON ?= $(abspath $(AIRFLOW_ENV))/bin/python
 
 quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 	@echo "Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
@@ -89,6 +91,12 @@ $(KFP_ENV)/.ready: $(VENV)/.venv
 	$(KFP_ENV)/bin/python -m pip download --disable-pip-version-check -q -d $(KFP_ENV)/wheels $(COMPONENT_PACKAGES)
 	touch $@
 
+# Airflow needs other versions of protobuf and of the Kubernetes client than the SDK does: an environment of its own.
+$(AIRFLOW_ENV)/.ready: $(VENV)/.venv
+	$(PYTHON) -m venv $(AIRFLOW_ENV)
+	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q 'apache-airflow>=3.3,<3.4' 'apache-airflow-providers-cncf-kubernetes>=10,<11'
+	touch $@
+
 # One test looks at the endpoint's page in a real browser; where Chromium cannot be installed it is skipped and says so.
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
@@ -103,4 +111,4 @@ postgresql:
 	  echo "No PostgreSQL: its tests will be skipped. Install it with your package manager to run them."
 
 clean:
-	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) $(AIRFLOW_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
