@@ -37,6 +37,8 @@ class EventLog:
         self.points: list[tuple[str, str, dict[str, Any]]] = []
         self.tokens: dict[str, int] = {}
         self.broken: Exception | None = None
+        self.together: list[list[str]] = []
+        """Kinds of what was stored in one transaction."""
         self._lock = threading.Lock()
         if path is not None and path.exists():
             whole = path.read_bytes()
@@ -62,6 +64,7 @@ class EventLog:
                 os.write(descriptor, line.encode() + b"\n")
                 os.close(descriptor)
             self.stored.extend(new)
+            self.together.append([event.kind for event in events])
             return new
 
     def series(self, run: RunId, task: str, points: Sequence[Mapping[str, Any]]) -> None:

@@ -284,6 +284,19 @@ def test_a_run_goes_on_when_the_record_works_again(
     assert log.kinds("r1", "a") == ["attempt_started", "task_succeeded"]
 
 
+def test_the_end_of_an_attempt_and_what_follows_from_it_are_one_transaction(
+    runner: Runner, log: EventLog
+) -> None:
+    runner.start(submitted(R, pipeline({"a": {}, "b": {"after": ["a"]}})), log.lease("r1"))
+    assert runner.wait(10)
+    assert log.together == [
+        ["run_started"],
+        ["attempt_started"],
+        ["task_succeeded", "attempt_started"],
+        ["task_succeeded", "run_ended"],
+    ]
+
+
 def test_a_runner_whose_run_was_taken_over_writes_nothing_more_and_lets_its_tasks_live(
     make_runner: Any, log: EventLog, tmp_path: Path
 ) -> None:

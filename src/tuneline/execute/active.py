@@ -2,6 +2,8 @@
 
 Used by the runner's thread only. Every change goes one way: decide, store the events, then act on them. If
 storing fails, nothing was done: the events wait in `unsent` and are stored first when the record works again.
+Only the end of an attempt counts at once (`note`): it is a fact, whose exit status lies in a file, and is
+stored in one transaction with what is decided from it.
 """
 
 import logging
@@ -67,6 +69,10 @@ class ActiveRun:
         self.masker = Masker(secrets.values())
         self.state = RunState.new(context)
         self.attempts: dict[str, Attempt] = {}
+        self.noted: list[Event] = []
+        """Facts that the state has passed and the record has not."""
+        self.spent: list[Path] = []
+        """Checkpoints that are of no more use once what was noted is on record."""
         self.unsent: list[Event] = []
         self.not_before = 0.0
         """Nothing is stored or started before: the record did not work."""
@@ -155,10 +161,10 @@ class ActiveRun:
         Raises: LeaseLost, if another scheduler holds the run.
         """
         self.unsent.extend(events)
-        if not self.unsent:
+        if not self.noted and not self.unsent:
             return True
         try:
-            sink.append(self.lease, self.unsent, now)
+            sink.append(self.lease, [*self.noted, *self.unsent], now)
         except LeaseLost:
             raise
         except (
@@ -169,10 +175,17 @@ class ActiveRun:
             )
             self.not_before = now + RECORD_RETRY_S
             return False
+        self.not_before = 0.0
+        self.noted.clear()
         done, self.unsent = self.unsent, []
         for event in done:
             self._apply(event, now)
         return True
+
+    def note(self, event: Event, now: float) -> None:
+        """Bring the state past a fact; the next `store` puts it on record."""
+        self._apply(event, now)
+        self.noted.append(event)
 
     def start(
         self,
@@ -187,7 +200,8 @@ class ActiveRun:
         Raises: LeaseLost.
         """
         started: list[Attempt] = []
-        if not self.store(self._too_late(now), sink, now):
+        late = self._too_late(now)
+        if late and not self.store(late, sink, now):
             return started
         while True:
             self.state.advance(now)
@@ -195,6 +209,7 @@ class ActiveRun:
             begun, more = self._begin_all(decision.start, now, host, cache)
             events = [*decision.events, *more]
             if not events:
+                self.store((), sink, now)
                 return started
             if not self._commit(events, begun, sink, now):
                 return started

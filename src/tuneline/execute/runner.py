@@ -207,7 +207,7 @@ class Runner:
     def _step(self, active: ActiveRun) -> None:
         """Bring a run as far as it goes now."""
         now = self._clock()
-        if now < active.not_before or not active.store((), self._sink, now):
+        if now < active.not_before or (active.not_before and not active.store((), self._sink, now)):
             return
         if not active.adopted:
             for attempt in active.adopt():
@@ -215,6 +215,7 @@ class Runner:
         free = self._settings.task_slots - sum(len(run.attempts) for run in self._runs.values())
         for attempt in active.start(free, now, self._host, self._cache, self._sink):
             self._watch(active, attempt)
+        self._drop_spent(active)
         if active.attempts:
             self._runs.move_to_end(active.id)  # the next free slot is another run's
         for attempt in active.stopping():
@@ -255,9 +256,15 @@ class Runner:
             conclusion = future.result()
         del active.attempts[name]
         now = self._clock()
-        self._guarded(active, lambda: active.store([active.ended(attempt, conclusion, now)], self._sink, now))
-        if active.state.tasks[name].status is Status.SUCCEEDED:  # on record: checkpoints are of no more use
-            self._pool.submit(shutil.rmtree, attempt.folder.state, ignore_errors=True)
+        self._guarded(active, lambda: active.note(active.ended(attempt, conclusion, now), now))
+        if active.state.tasks[name].status is Status.SUCCEEDED:
+            active.spent.append(attempt.folder.state)
+
+    def _drop_spent(self, active: ActiveRun) -> None:
+        if not active.noted:
+            for folder in active.spent:
+                self._pool.submit(shutil.rmtree, folder, ignore_errors=True)
+            active.spent.clear()
 
     def _tick(self) -> None:
         now = self._clock()

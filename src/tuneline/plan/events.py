@@ -6,7 +6,7 @@ in the tests).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Protocol
 
 from tuneline.errors import InternalError
@@ -236,7 +236,19 @@ KINDS: Mapping[str, type[Event]] = {
 
 def to_json(event: Event) -> dict[str, Any]:
     """`{"kind", "version", ...fields}`, JSON values only."""
-    return {"kind": event.kind, "version": event.version, **asdict(event)}
+    return {"kind": event.kind, "version": event.version, **plain(event)}
+
+
+def plain(value: Any) -> Any:
+    """An event, or what it holds, as JSON values that share what is JSON already.
+
+    `dataclasses.asdict` copies every leaf, which was a tenth of what storing an event costs.
+    """
+    if is_dataclass(value):
+        return {name: plain(held) for name, held in vars(value).items()}
+    if isinstance(value, Mapping):
+        return {key: plain(held) for key, held in value.items()}
+    return [plain(held) for held in value] if isinstance(value, list | tuple) else value
 
 
 def from_json(body: Mapping[str, Any]) -> Event:
@@ -264,7 +276,7 @@ def from_json(body: Mapping[str, Any]) -> Event:
 
 
 def outputs_from_json(body: Mapping[str, Any]) -> Outputs:
-    """The outputs that `dataclasses.asdict` wrote; in version 1 an artifact was no list."""
+    """The outputs that `plain` wrote; in version 1 an artifact was no list."""
     artifacts = {
         key: tuple(ArtifactRef(**ref) for ref in ([value] if isinstance(value, dict) else value))
         for key, value in body.get("artifacts", {}).items()

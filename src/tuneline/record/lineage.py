@@ -5,12 +5,12 @@ cached task links the artifacts of the task it repeats.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from tuneline.plan.events import ArtifactRef, AttemptStarted, Outputs, Read, TaskCached
+from tuneline.plan.events import ArtifactRef, AttemptStarted, Outputs, Read, TaskCached, plain
 from tuneline.record.schema import artifacts, executions, links
 from tuneline.record.statements import add, change, value
 
@@ -45,7 +45,7 @@ def succeed(
     A graph is no execution: what is in it has its own.
     """
     mine = execution_id(run, task, attempt)
-    values = {"state": "SUCCEEDED", "finished_at": at, "cache_key": cache_key, "outputs": asdict(outputs)}
+    values = {"state": "SUCCEEDED", "finished_at": at, "cache_key": cache_key, "outputs": plain(outputs)}
     if change(db, executions, {"id": mine}, values):
         _link_outputs(db, mine, run, task, outputs, at)
 

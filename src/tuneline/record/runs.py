@@ -171,7 +171,7 @@ class Runs:
         """See EventSink."""
         with self._store.write() as db:
             mine = {"of_run": lease.run, "of_lease": lease.token, "many": len(new)}
-            last = db.execute(_NUMBERED, mine).scalar()
+            last = statements.run(db, _NUMBERED, mine).scalar()
             if last is None:
                 raise LeaseLost(lease.run)
             first = last - len(new) + 1

@@ -1,14 +1,17 @@
 """Statements that are built once: an event changes few rows, and building the SQL for each anew costs
 more than running it.
 
-A statement is known by its table and the names of its columns; values are bound when it runs.
+A statement is known by its table and the names of its columns. Its text is compiled once for a database, and
+values are made what the driver takes by their columns' own types, as SQLAlchemy does it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Select, Table, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, CursorResult, Dialect, Table, bindparam, insert, select, update
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
 
 _WHERE = "where_"
 """Begins the names of bound values that say which rows."""
@@ -16,35 +19,72 @@ _WHERE = "where_"
 
 def add(db: Connection, table: Table, values: Mapping[str, Any]) -> None:
     """Insert one row."""
-    db.execute(_insert(table, tuple(values)), dict(values))
+    _insert(db.dialect, table, tuple(values)).run(db, values)
 
 
 def change(db: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> int:
     """Set columns of the rows whose columns are those of `key`. Returns how many there were."""
-    bound = {f"{_WHERE}{name}": value for name, value in key.items()}
-    return db.execute(_update(table, tuple(key), tuple(values)), {**bound, **values}).rowcount
+    statement = _update(db.dialect, table, tuple(key), tuple(values))
+    return statement.run(db, {**_rows_of(key), **values}).rowcount
 
 
 def value(db: Connection, table: Table, key: Mapping[str, Any], column: str) -> Any:
-    """One column of the row whose columns are those of `key`; None if there is no row."""
-    bound = {f"{_WHERE}{name}": value for name, value in key.items()}
-    return db.scalar(_select(table, tuple(key), column), bound)
+    """One column, as the database has it, of the row whose columns are those of `key`; None without one."""
+    return _select(db.dialect, table, tuple(key), column).run(db, _rows_of(key)).scalar()
+
+
+def run(db: Connection, statement: ClauseElement, values: Mapping[str, Any]) -> CursorResult[Any]:
+    """Execute a statement that is a constant of its module, known by being that object."""
+    return _prepared(db.dialect, statement).run(db, values)
+
+
+class Statement:
+    """SQL text of one dialect, and how its values become the driver's."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        self._text = str(compiled)
+        names: Iterable[str] = compiled.positiontup or compiled.binds
+        self._binds = [(name, _processor(compiled.binds[name].type, dialect)) for name in names]
+        self._positional = bool(compiled.positional)
+
+    def run(self, db: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
+        """Execute it. values: by the names of its bound parameters."""
+        bound = ((name, values[name] if make is None else make(values[name])) for name, make in self._binds)
+        given: Any = tuple(item for _, item in bound) if self._positional else dict(bound)
+        return db.exec_driver_sql(self._text, given)
+
+
+def _processor(type: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    found: Callable[[Any], Any] | None = type.dialect_impl(dialect).bind_processor(dialect)
+    return found
+
+
+def _rows_of(key: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{_WHERE}{name}": item for name, item in key.items()}
+
+
+@lru_cache(maxsize=64)
+def _prepared(dialect: Dialect, statement: ClauseElement) -> Statement:
+    return Statement(statement, dialect)
 
 
 @lru_cache(maxsize=256)
-def _insert(table: Table, names: tuple[str, ...]) -> Insert:
-    return insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in names})
-
-
-@lru_cache(maxsize=256)
-def _update(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> Update:
+def _insert(dialect: Dialect, table: Table, names: tuple[str, ...]) -> Statement:
     values = {name: bindparam(name, type_=table.c[name].type) for name in names}
-    return update(table).where(*_rows(table, key)).values(values)
+    return Statement(insert(table).values(values), dialect)
 
 
 @lru_cache(maxsize=256)
-def _select(table: Table, key: tuple[str, ...], column: str) -> Select[Any]:
-    return select(table.c[column]).where(*_rows(table, key))
+def _update(dialect: Dialect, table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> Statement:
+    values = {name: bindparam(name, type_=table.c[name].type) for name in names}
+    return Statement(update(table).where(*_rows(table, key)).values(values), dialect)
+
+
+@lru_cache(maxsize=256)
+def _select(dialect: Dialect, table: Table, key: tuple[str, ...], column: str) -> Statement:
+    return Statement(select(table.c[column]).where(*_rows(table, key)), dialect)
 
 
 def _rows(table: Table, key: tuple[str, ...]) -> list[Any]:

@@ -4,7 +4,6 @@ The views say what the fold of the run's events says, so they can be rebuilt fro
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
@@ -71,7 +70,7 @@ def _attempt_started(db: Connection, stored: e.Stored, event: e.AttemptStarted) 
         cache_key=event.cache_key,
         retry_at=None,
         finished_at=None,
-        inputs=asdict(event.read),
+        inputs=e.plain(event.read),
         notes=list(event.notes),
         **_since(stored, event.attempt),
     )
@@ -99,7 +98,7 @@ def _graph_started(db: Connection, stored: e.Stored, event: e.GraphStarted) -> N
         attempts=event.attempt,
         retry_at=None,
         finished_at=None,
-        inputs=asdict(event.read),
+        inputs=e.plain(event.read),
         **_since(stored, event.attempt),
     )
     _began(db, stored, event.task, event.attempt)
@@ -140,7 +139,7 @@ def _task_succeeded(db: Connection, stored: e.Stored, event: e.TaskSucceeded) ->
         stored,
         event.task,
         state="SUCCEEDED",
-        outputs=asdict(event.outputs),
+        outputs=e.plain(event.outputs),
         cache_key=event.cache_key,
         finished_at=stored.at,
         pid=None,
@@ -157,7 +156,7 @@ def _task_cached(db: Connection, stored: e.Stored, event: e.TaskCached) -> None:
         event.task,
         state="CACHED",
         cached=1,
-        outputs=asdict(event.outputs),
+        outputs=e.plain(event.outputs),
         cache_key=event.cache_key,
         started_at=stored.at,
         finished_at=stored.at,
@@ -165,7 +164,7 @@ def _task_cached(db: Connection, stored: e.Stored, event: e.TaskCached) -> None:
         retry_at=None,
         reason=f"the same as task {event.source_task} of run {event.source_run}",
     )
-    _task(db, stored, event.task, inputs=asdict(event.read))
+    _task(db, stored, event.task, inputs=e.plain(event.read))
     lineage.reuse(db, stored.run, stored.seq, event, stored.at)
 
 
@@ -195,7 +194,7 @@ def _cancel_requested(db: Connection, stored: e.Stored, event: e.CancelRequested
 
 def _run_ended(db: Connection, stored: e.Stored, event: e.RunEnded) -> None:
     error = dict(event.error) if event.error else None
-    _run(db, stored, state=event.state, finished_at=stored.at, error=error, outputs=asdict(event.outputs))
+    _run(db, stored, state=event.state, finished_at=stored.at, error=error, outputs=e.plain(event.outputs))
     if event.state != "SUCCEEDED":  # canceled, or out of time: some had not ended
         left = (tasks.c.run == stored.run, or_(tasks.c.state == "PENDING", tasks.c.state == "RUNNING"))
         db.execute(update(tasks).where(*left).values(state="CANCELED", finished_at=stored.at, retry_at=None))
