@@ -67,6 +67,13 @@ class EventLog:
             self.together.append([event.kind for event in events])
             return new
 
+    def check(self, lease: Lease) -> None:
+        with self._lock:
+            if self.broken is not None:
+                raise self.broken
+            if self.tokens.get(lease.run, 0) > lease.token:
+                raise LeaseLost(lease.run)
+
     def series(self, run: RunId, task: str, points: Sequence[Mapping[str, Any]]) -> None:
         self.points.extend((run, task, dict(point)) for point in points)
 

@@ -297,6 +297,21 @@ def test_the_end_of_an_attempt_and_what_follows_from_it_are_one_transaction(
     ]
 
 
+def test_a_runner_whose_run_was_taken_over_begins_nothing_in_the_other_s_folders(
+    runner: Runner, log: EventLog, tmp_path: Path
+) -> None:
+    ir = pipeline({"a": {"sh": "touch ready; sleep 0.2"}, "b": {"after": ["a"]}})
+    runner.start(submitted(R, ir), log.lease("r1"))
+    _until(lambda: (tmp_path / "runs/r1/a/1/ready").exists())
+    log.lease("r1")
+    theirs = tmp_path / "runs/r1/b/1/theirs"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    assert runner.wait(10)
+    assert theirs.exists()
+    assert log.kinds("r1") == ["run_started", "attempt_started"]
+
+
 def test_a_runner_whose_run_was_taken_over_writes_nothing_more_and_lets_its_tasks_live(
     make_runner: Any, log: EventLog, tmp_path: Path
 ) -> None:

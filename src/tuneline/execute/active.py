@@ -206,6 +206,8 @@ class ActiveRun:
         while True:
             self.state.advance(now)
             decision = decide(self.state, slots - len(started), now, self.masker)
+            if decision.start:  # an attempt begins by clearing its folder, which may be another scheduler's
+                sink.check(self.lease)
             begun, more = self._begin_all(decision.start, now, host, cache)
             events = [*decision.events, *more]
             if not events:

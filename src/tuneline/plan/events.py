@@ -304,6 +304,10 @@ class EventSink(Protocol):
         """Store events in one transaction with the views they change. Raises LeaseLost, storing nothing."""
         ...
 
+    def check(self, lease: Lease) -> None:
+        """Raises LeaseLost if the lease is void; what is begun then, another scheduler has begun too."""
+        ...
+
     def series(self, run: RunId, task: str, points: Sequence[Mapping[str, Any]]) -> None:
         """Store points of curves (`{"at", "step", "loss", ...}`), which are no events."""
         ...

@@ -187,6 +187,12 @@ class Runs:
             self._changes.notify(ENDED)
         return stored
 
+    def check(self, lease: Lease) -> None:
+        """See EventSink."""
+        with self._store.read() as db:
+            if statements.value(db, runs, {"id": lease.run}, "lease_token") != lease.token:
+                raise LeaseLost(lease.run)
+
     def series(self, run: RunId, task: str, points: Sequence[Mapping[str, Any]]) -> None:
         """See EventSink. The last point also becomes the task's progress."""
         if not points:
