@@ -21,6 +21,8 @@ from tuneline.execute.stores import Stores, attempt_uri, check_root
 from tuneline.plan.events import ArtifactRef, Outputs
 from tuneline.types import Digest, digest_json
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["folder", "s3", "minio", "gs"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:

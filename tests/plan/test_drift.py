@@ -54,6 +54,7 @@ def lower_bound(hits, of):
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
+@pytest.mark.slow
 def test_without_drift_a_look_alarms_at_most_as_often_as_stated_and_so_does_each_detector(alpha):
     """2,500 looks, each with a reference of its own, at rates large enough to be counted."""
     chance = np.random.default_rng(int(alpha * 100))
@@ -71,6 +72,7 @@ def test_without_drift_a_look_alarms_at_most_as_often_as_stated_and_so_does_each
     assert looks > 0  # the tests are not dead
 
 
+@pytest.mark.slow
 def test_without_drift_a_month_of_looks_at_one_reference_alarms_at_most_as_often_as_stated():
     """60 months of 31 looks: all looks of a month share what is odd about their reference."""
     settings, chance = Drift(every_s=86_400.0, alpha=0.2), np.random.default_rng(5)
@@ -95,6 +97,7 @@ def test_without_drift_a_month_of_looks_at_one_reference_alarms_at_most_as_often
         ({"liked": 0.2}, "feedback"), ({"failed": 0.05}, "errors"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_stated_drift_is_seen_by_its_detector_at_the_default_threshold(drift, detector):
     chance, seen = np.random.default_rng(7), 0
     for _ in range(10):

@@ -140,6 +140,7 @@ def test_metrics_are_those_of_their_definitions():
     assert total(compared, "ece", "candidate", rows) == pytest.approx(ece)
 
 
+@pytest.mark.slow
 def test_the_f1_bootstrap_agrees_with_scipy_on_200_random_tables(monkeypatch):
     monkeypatch.setattr("tuneline.plan.paired.RESAMPLES", 99)
     rng = np.random.default_rng(1)
@@ -360,6 +361,7 @@ def test_a_margin_of_nothing_asks_for_a_better_one():
     )
 
 
+@pytest.mark.slow
 def test_the_table_in_the_documentation_is_what_is_computed():
     """Every row of docs/gate.md's table of what rows can decide, to the digit."""
     text = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")

@@ -191,6 +191,7 @@ REVISIONS = st.lists(
 @given(
     REVISIONS, st.booleans(), st.booleans(), st.sets(st.sampled_from("abcd")), st.sampled_from([LIVE, None])
 )
+@pytest.mark.slow
 def test_the_healthy_live_release_is_never_stopped_and_nothing_unready_gets_requests(
     revisions, holding, acknowledged, dead, live
 ):

@@ -171,6 +171,7 @@ def lines(draw, seconds=True):
 
 @settings(max_examples=150, deadline=None)
 @given(lines(), st.integers(0, 4_000_000_000))
+@pytest.mark.slow
 def test_a_walk_second_by_second_finds_the_same_ticks(line, start):
     walked = [
         second for second in range(start + 1, start + 1800)
@@ -182,6 +183,7 @@ def test_a_walk_second_by_second_finds_the_same_ticks(line, start):
 
 @settings(max_examples=150, deadline=None)
 @given(lines(), st.integers(0, 3_000_000_000))
+@pytest.mark.slow
 def test_cronsim_finds_the_same_next_tick_without_a_zone(line, start):
     """An independent library, for what both take: lists of numbers, with the days joined as robfig does."""
     week = "*" if len(line.weekday) == 7 else ",".join(map(str, sorted(line.weekday)))
@@ -225,6 +227,7 @@ SHIFTS = [
 
 @settings(max_examples=120, deadline=None)
 @given(lines(seconds=False), st.sampled_from(SHIFTS), st.integers(-240, 120), st.integers(0, 59))
+@pytest.mark.slow
 def test_around_a_shift_a_walk_minute_by_minute_finds_the_same_ticks(line, shift, minutes, second):
     zone, moment = shift
     start = at(moment) + minutes * 60

@@ -317,6 +317,7 @@ def test_a_run_that_did_not_succeed_does_when_it_is_retried_and_all_goes_well(
 
 
 @pytest.mark.parametrize("shape", ["independent", "chain", "fan"])
+@pytest.mark.slow
 def test_the_cost_of_a_run_grows_with_its_tasks_and_not_with_their_square(shape: str) -> None:
     def seconds(count: int) -> float:
         names = [f"t{n}" for n in range(count)]

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.plan.random_runs import Run, pipeline
@@ -16,6 +17,7 @@ _settings = settings(max_examples=80, deadline=None, suppress_health_check=[Heal
 
 @_settings
 @given(SEEDS, RATES, st.sampled_from([0.0, 0.0, 0.05]), st.sampled_from([0.0, 0.05]))
+@pytest.mark.slow
 def test_every_run_ends_by_the_rules_and_its_events_replay_to_the_same(seed, failures, cancel, crash):
     random = Random(seed)
     run = Run(pipeline(random), random, failures=failures, cancel=cancel, crash=crash)

@@ -49,6 +49,7 @@ def expected(arms, candidate, stable, side):
 @pytest.mark.parametrize(
     "arms", [(0, 1) * 5, (0,) * 8 + (1, 1), (1, 0, 0, 1, 1, 1, 0, 1, 0, 0), (1,) * 9 + (0, 0)]
 )
+@pytest.mark.slow
 def test_at_the_border_of_each_null_the_exact_expectation_over_all_outcomes_is_at_most_one(arms):
     for stable in (0.0, 0.01, 0.3, 0.95):
         assert expected(arms, stable + 0.05, stable, "e_promote") <= 1 + 1e-9

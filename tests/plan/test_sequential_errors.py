@@ -56,6 +56,7 @@ def test_at_the_border_of_each_null_wrong_decisions_are_no_more_than_alpha(setti
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("setting, margin, worse", SETTINGS, ids=NAMES)
+@pytest.mark.slow
 def test_a_candidate_as_good_is_promoted_and_one_that_is_worse_rolled_back_with_power(setting, margin, worse):
     promoted = simulate(replace(setting, effect=0.0), margin, ALPHA, 1000, REQUESTS, 3, "p").promoted < NEVER
     bad = replace(setting, effect=worse)
@@ -98,6 +99,7 @@ def test_pooling_takes_a_burst_for_a_bad_candidate_and_the_blocks_do_not():
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_the_interval_holds_the_difference_at_all_looks_together():
     """150 rollouts of 1,500 requests, both ends at 0.1; one by one, as it has no path on arrays."""
     setting, rollouts = Setting("25/75", 0.3, 0.2, stages=((1, 0.25),)), 150

@@ -35,6 +35,7 @@ def test_mcnemar_agrees_with_statsmodels_on_200_random_tables():
                 assert p_value == pytest.approx(theirs.pvalue, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_exact_tests_agree_with_scipys_binomial_on_200_random_tables():
     for wins, losses, rows in random_tables(2):
         trials = wins + losses
@@ -78,6 +79,7 @@ def test_tangos_statistic_at_no_difference_is_mcnemars():
         assert ours.tango_z(wins, losses, rows, 0.0) ** 2 == pytest.approx(statistic, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_bound_of_the_interval_decides_as_the_p_value_does():
     for wins, losses, rows in random_tables(5):
         for alpha, margin in ((0.05, 0.04), (0.01, 0.1)):
@@ -86,6 +88,7 @@ def test_the_bound_of_the_interval_decides_as_the_p_value_does():
             assert (interval.low > -margin) == (ours.noninferior_p(wins, losses, rows, margin) < alpha)
 
 
+@pytest.mark.slow
 def test_the_score_interval_swaps_with_its_sides():
     for wins, losses, rows in random_tables(6):
         one, other = (

@@ -9,6 +9,8 @@ from tuneline.errors import ResourceError, SettingError, TransientError
 from tuneline.plan.events import RunStarted
 from tuneline.record.record import Record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def database_url(postgres):

@@ -81,6 +81,7 @@ def test_invalid_utf8_is_found_by_line_and_byte(tmp_path):
     assert refused(lines, tmp_path).message.startswith("b.jsonl is not UTF-8: line 8, byte ")
 
 
+@pytest.mark.slow
 def test_a_field_of_40_mb_is_dropped_and_said_to_be(tmp_path):
     rows = [*reviews(50), {"text": "word " * 8_000_000, "label": "pos"}, *reviews(50, start=50)]
     for path in (write_csv(tmp_path / "a.csv", rows), write_jsonl(tmp_path / "a.jsonl", rows)):

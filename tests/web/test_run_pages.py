@@ -169,6 +169,7 @@ def test_five_thousand_tasks_of_a_loop_are_a_page_of_few_lines(http, platform, r
     assert len(text) < 40_000
 
 
+@pytest.mark.slow
 def test_five_thousand_tasks_side_by_side_are_drawn_as_one_box(http, platform, runner):
     leaf = IR["root"]["dag"]["tasks"]["train"]
     wide = {"start": leaf} | {f"work-{n}": {**leaf, "dependentTasks": ["start"]} for n in range(5000)}

@@ -57,6 +57,7 @@ def test_the_next_server_says_from_where_the_record_was_served_last(homes, caplo
     assert "s3cret" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_server_that_lost_its_record_to_another_one_stops(homes, postgres, caplog):
     stopped = threading.Event()
     with ExitStack() as first, caplog.at_level(logging.INFO):

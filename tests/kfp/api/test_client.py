@@ -8,6 +8,8 @@ import zipfile
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_pipeline_function_is_run_and_waited_for(url, sdk, http):
     run = sdk("run_from_function", url)

@@ -10,6 +10,8 @@ from tuneline.actions import Platform
 from tuneline.actions.ports import Server
 from tuneline.control.recurring import RecurringLoop
 
+pytestmark = pytest.mark.slow
+
 SPEC = {
     "schemaVersion": "2.1.0",
     "pipelineInfo": {"name": "echo"},

@@ -14,6 +14,8 @@ from tests.execute.doubles import pipeline
 from tuneline.actions.kfp import fetching
 from tuneline.spec import documents
 
+pytestmark = pytest.mark.slow
+
 SPEC = yaml.safe_dump(pipeline({"a": {}}, "uploaded")).encode()
 
 

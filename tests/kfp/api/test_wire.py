@@ -13,6 +13,8 @@ from tests.execute.doubles import pipeline
 
 from tuneline.errors import NotFoundError
 
+pytestmark = pytest.mark.slow
+
 
 def spec(tasks=None, name="plain", **inputs):
     body = pipeline(tasks or {"a": {"sh": "echo said; true"}}, name)
