@@ -175,3 +175,17 @@ def test_scores_are_the_mean_of_a_request_s_over_all_pages_of_the_table():
     rows = [SimpleNamespace(n=n, request_id=id, score=score) for n, (id, score) in enumerate(given, 1)]
     store = SimpleNamespace(since=lambda endpoint, n, limit: [row for row in rows if row.n > n][:limit])
     assert scores_of(store, limit=2)("e", ["a", "b"]) == {"a": 0.5, "b": 0.0}
+
+
+def test_a_request_counts_once_it_has_settled_and_looks_may_be_seconds_apart(world):
+    world.go_live(retrain=False, every_s=10.0, settle_s=2.0)
+    world.now += 5
+    world.write([row | {"at": world.now - age} for age in (3.0, 1.0) for row in world.ask(CALM, 1)])
+    world.loop.look_once()
+    assert world.view()["state"]["have"] == 1
+    world.now += 9
+    world.loop.look_once()
+    assert world.view()["state"]["have"] == 1  # not due yet
+    world.now += 1
+    world.loop.look_once()
+    assert world.view()["state"]["have"] == 2

@@ -31,10 +31,8 @@ from tuneline.spec.sections import Drift
 from tuneline.types import Clock, digest_bytes
 
 LOG = logging.getLogger("tuneline.control")
-PERIOD_S = 15.0
+PERIOD_S = 5.0
 """Between two glances at what is due."""
-SETTLED_S = 60.0
-"""Younger requests are left to the next look: their lines may not be there yet."""
 FOLDER = "drift"
 """Below an endpoint's folder: its references."""
 
@@ -140,7 +138,8 @@ class DriftLoop:
             if before["looked_at"] <= now < before["looked_at"] + settings.every_s:
                 return
             state, reference = dict(before["state"] or {}), before["reference"]
-        until, after = now - SETTLED_S, float(state["after"])
+        until, after = now - settings.settle_s, float(state["after"])
+        # younger requests are left to the next look: their lines may not be there yet
         found = request_rows.lines(
             self._place(watched), watched.release, after, until, first=reference is None
         )
