@@ -120,6 +120,7 @@ def _endpoint_row(found: dict[str, Any]) -> list[object]:
 def _rollout_row(found: dict[str, Any]) -> list[object]:
     part = f"{found['weights'][found['release']]:g} %" + (" and copies" if found["shadow"] else "")
     now = f"{'LOOK AT IT: ' if found['alert'] else ''}{found['code'] or 'begun'}"
+    now += ", forced" if found["forced"] else ""
     return [found["id"], found["release"], found["stable"], part, now]
 
 
