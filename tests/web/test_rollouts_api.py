@@ -159,6 +159,7 @@ def test_wherever_a_forced_release_is_shown_it_says_who_forced_it_and_why(client
     platform.record.endpoints.went_live("e", "m@1.0.1", live.digest, desired, "control", time.time())
     first, now = client.history("e")
     assert (first["forced"], now["forced"][0]["status"]) == ([], "promoted")
+    assert "m@1.0.1 (forced)" in command("status")[1]
     assert (client.release("m@1.0.1")["state"], now["why"]) == ("rejected", desired)
     told = [each["body"] for each in client.ledger() if each["kind"] in ("rollout", "decision")]
     assert [each["forced"] for each in told] == [True, True]

@@ -265,7 +265,8 @@ class Platform:
     def endpoint(self, name: str) -> Json:
         """What is wanted, live and tried, where it answers. Raises NotFoundError."""
         shown = views.endpoint_view(self.record.endpoints.get(name), self.record.endpoints.live(name))
-        return shown | {"rollout": self.rollouts.under_way(name)}
+        (live,) = with_forced(self.record, [{"release": shown["live"] or ""}])
+        return shown | {"rollout": self.rollouts.under_way(name), "live_forced": bool(live["forced"])}
 
     def live(self, name: str) -> Json:
         """`{"release", "digest", "package", "base"}` live there, nulls if none is. Raises NotFoundError."""
