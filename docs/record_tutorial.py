@@ -5,8 +5,8 @@
 FOLDER is made, as the copy of the example that the page speaks of; its home is FOLDER/home, its server's port
 the first free one. Every line `$ ...` in a block of the kind `console` is typed into one bash, in order, and
 the lines below it are replaced by what it printed. A comment above a block, `<!-- keep: REGEX || REGEX -->`,
-keeps only lines that hold one of them; `...` stands for the others. Lines of progress are never kept. Below
-`<!-- durations -->` there is a table of how long each chapter took.
+keeps only lines that hold one of them, each once; `...` stands for the others. Lines of progress are never
+kept. Below `<!-- durations -->` there is a table of how long each chapter took.
 
 With the real model it takes about half an hour on two idle cores. It stops at the first command that ends
 with another exit code than 0, or than the one in `$ ...  # exits with 3`.
@@ -101,16 +101,19 @@ def run(line: str, typed: Typed) -> str:
 def shown(output: str, keep: str) -> Iterator[str]:
     """The lines to show. keep: expressions, joined by ` || `; empty keeps all."""
     wanted = [re.compile(each) for each in keep.split(" || ")] if keep else []
-    left_out = False
+    left_out, told = False, set[str]()
     if not output.strip():
         return
     for line in (each.rpartition("\r")[2].rstrip() for each in output.strip().split("\n")):
+        if wanted and line in told:
+            continue
         if PROGRESS.match(line) or (wanted and not any(each.search(line) for each in wanted)):
             left_out = left_out or bool(wanted and line)
             continue
         if left_out:
             yield "..."
         left_out = False
+        told.add(line)
         if line or not wanted:
             yield line
     if left_out:
