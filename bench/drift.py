@@ -19,6 +19,7 @@ from tuneline.control import request_rows
 from tuneline.plan.drift import chance_per_look, chance_per_test, judge
 from tuneline.plan.drift_watch import chosen, one_a_session
 from tuneline.plan.samples import Sample, sample
+from tuneline.record.request_files import State, write_part, write_state
 from tuneline.spec.sections import DETECTORS, Drift
 
 RANKS = np.arange(1, 3001)
@@ -188,16 +189,17 @@ def look(window, others):
     body = json.dumps({"messages": [{"role": "user", "content": " ".join(WORDS[:60])}]})
     answer = '{"choices": [{"index": 0, "message": {"role": "assistant", "content": " positive"}}]}'
     with tempfile.TemporaryDirectory() as home:
-        folder = Path(home, "requests", "1970-01-01")
-        folder.mkdir(parents=True)
+        folder = Path(home, "requests")
         for part in range(10):
             size = (window + others) // 10
             frame = pl.DataFrame({"n": range(part * size, part * size + size)})
-            frame.select(
+            lines = frame.select(
                 at=pl.col("n") / 10 + 1, id=pl.format("q{}", "n"), release=pl.lit("m@1.0.0"),
                 method=pl.lit("POST"), sticky=pl.lit(""), path=pl.lit("/v1/chat/completions"),
                 status=200, request=pl.lit(body), response=pl.lit(answer),
-            ).write_parquet(folder / f"{part}.parquet")  # fmt: skip
+            )  # fmt: skip
+            write_part(folder, "1970-01-01", (part, part), lines, 1)
+        write_state(folder, State(10))
         reference = Source(1).draw(2 * window)
         begun = time.process_time()
         found = request_rows.lines(Path(home), "m@1.0.0", 0.0, 80_000.0)

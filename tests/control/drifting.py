@@ -14,6 +14,7 @@ from tuneline.control.drift import DriftLoop
 from tuneline.execute.runner import Runner
 from tuneline.record.record import Record
 from tuneline.record.releases import Proposal
+from tuneline.record.request_files import State, read_state, write_part, write_state
 from tuneline.settings import Settings
 from tuneline.types import Digest, digest_json
 
@@ -99,6 +100,12 @@ class World:
 
     def ask(self, texts, count, release="reviews@1.0.0", **changes):
         """`count` requests over the hour before now, written as one Parquet file."""
+        rows = self.rows(texts, count, release, **changes)
+        self.write(rows)
+        return rows
+
+    def rows(self, texts, count, release="reviews@1.0.0", **changes):
+        """Their lines."""
         chance, rows = random.Random(self.count), []
         for place in range(count):
             self.count += 1
@@ -114,14 +121,15 @@ class World:
                     "response": json.dumps(said), **changes,
                 }
             )  # fmt: skip
-        self.write(rows)
         return rows
 
     def write(self, rows):
         day = datetime.fromtimestamp(rows[0]["at"], UTC).date().isoformat()
-        folder = self.home / "endpoints" / "reviews" / "requests" / day
-        folder.mkdir(parents=True, exist_ok=True)
-        pl.DataFrame(rows).write_parquet(folder / f"{len(list(folder.iterdir())):08d}.parquet")
+        folder = self.home / "endpoints" / "reviews" / "requests"
+        number = read_state(folder).next
+        path = write_part(folder, day, (number, number), pl.DataFrame(rows), 1)
+        write_state(folder, State(number + 1))
+        return path
 
     def hour(self, texts=CALM, count=WINDOW, **changes):
         """An hour passes, with requests; then a look."""

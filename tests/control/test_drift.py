@@ -3,11 +3,13 @@
 import json
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 from tests.control.drifting import CALM, IR, OTHER, WINDOW, World
 
 from tuneline.control import request_rows
 from tuneline.control.drift import scores_of
+from tuneline.record.request_files import write_part
 
 
 @pytest.fixture
@@ -150,10 +152,20 @@ def test_a_damaged_file_is_left_out(world):
     world.go_live(retrain=False)
     world.now += 3600
     world.ask(CALM, 100)
-    folder = world.home / "endpoints/reviews/requests/2026-03-01"
-    (folder / "broken.parquet").write_bytes(b"PAR1 no")
+    world.write(world.rows(CALM, 50)).write_bytes(b"PAR1 no")
     world.loop.look_once()
     assert world.view()["state"]["have"] == 100
+
+
+def test_a_request_in_a_file_and_in_what_that_was_merged_into_counts_once(world):
+    world.go_live(retrain=False)
+    world.now += 3600
+    first, second = world.ask(CALM, 30), world.ask(CALM, 30)
+    folder, day = world.home / "endpoints/reviews/requests", "2026-03-01"
+    write_part(folder, day, (1, 2), pl.DataFrame(first + second), 1)
+    world.loop.look_once()
+    assert len(list((folder / day).glob("*.parquet"))) == 3
+    assert world.view()["state"]["have"] == 60
 
 
 def test_of_more_requests_than_are_held_some_of_all_hours_are_kept_and_all_are_counted(world, monkeypatch):
@@ -175,3 +187,17 @@ def test_scores_are_the_mean_of_a_request_s_over_all_pages_of_the_table():
     rows = [SimpleNamespace(n=n, request_id=id, score=score) for n, (id, score) in enumerate(given, 1)]
     store = SimpleNamespace(since=lambda endpoint, n, limit: [row for row in rows if row.n > n][:limit])
     assert scores_of(store, limit=2)("e", ["a", "b"]) == {"a": 0.5, "b": 0.0}
+
+
+def test_a_request_counts_once_it_has_settled_and_looks_may_be_seconds_apart(world):
+    world.go_live(retrain=False, every_s=10.0, settle_s=2.0)
+    world.now += 5
+    world.write([row | {"at": world.now - age} for age in (3.0, 1.0) for row in world.ask(CALM, 1)])
+    world.loop.look_once()
+    assert world.view()["state"]["have"] == 1
+    world.now += 9
+    world.loop.look_once()
+    assert world.view()["state"]["have"] == 1  # not due yet
+    world.now += 1
+    world.loop.look_once()
+    assert world.view()["state"]["have"] == 2

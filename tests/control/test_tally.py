@@ -12,6 +12,7 @@ from tuneline.plan.rollout import begin
 from tuneline.plan.rollout_plan import RolloutPlan
 from tuneline.plan.rollouts import Underway
 from tuneline.plan.sequential import NOTHING
+from tuneline.record.record import Record
 
 PLAN = RolloutPlan(shadow=True, metrics=("errors", "slow", "agreement"), slow_ms=100.0)
 
@@ -147,6 +148,19 @@ def test_a_score_counts_once_for_the_arm_of_its_request_and_waits_for_its_line(f
     scores.append(Score(4, "never seen", 1.0, at=102.0))
     assert again.read(cursor, 103.0)[1].score == 3
     assert again.read(cursor, 113.0)[1].score == 4
+
+
+def test_a_score_that_is_given_anew_counts_no_second_time_for_the_next_server(folder):
+    record = Record(f"sqlite:///{folder / 'tuneline.db'}")
+    record.migrate()
+    record.feedback.add("e", "1", 0.0, "", "ann", 100.0)
+    write(folder, line(1, True))
+    observed, cursor = Tally(folder, underway(), record.feedback).read(Cursor(), 101.0)
+    assert total(observed, "feedback").candidate_n == 1
+    record.feedback.add("e", "1", 1.0, "", "ann", 102.0)
+    observed, _ = Tally(folder, underway(cursor=cursor.to_json()), record.feedback).read(cursor, 103.0)
+    assert total(observed, "feedback").candidate_n == 0
+    record.close()
 
 
 def test_much_at_once_is_read_in_parts(folder, monkeypatch):

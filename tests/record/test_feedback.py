@@ -5,15 +5,15 @@ from tuneline.record.feedback import Score
 NOW = 1_800_000_000.0
 
 
-def test_a_second_score_by_the_same_replaces_the_first_under_a_new_number(record):
+def test_a_second_score_by_the_same_replaces_the_first_under_its_number(record):
     first = record.feedback.add("reviews", "r1", 0.0, "wrong", "ann", NOW)
     other = record.feedback.add("reviews", "r1", 1.0, "", "bob", NOW + 1)
     again = record.feedback.add("reviews", "r1", 0.5, "half", "ann", NOW + 2)
-    assert (first, other, again) == (1, 2, 3)
+    assert (first, other, again) == (1, 2, 1)
     rows = record.feedback.of("reviews", "r1")
     assert [(row.n, row.by, row.score, row.comment, row.at) for row in rows] == [
+        (1, "ann", 0.5, "half", NOW + 2),
         (2, "bob", 1.0, "", NOW + 1),
-        (3, "ann", 0.5, "half", NOW + 2),
     ]
 
 
@@ -24,8 +24,10 @@ def test_whoever_keeps_the_last_number_reads_each_score_once(record):
         seen += [row.request_id for row in batch]
         last = batch[-1].n
     assert seen == [f"r{i}" for i in range(1200)]
-    changed = record.feedback.add("reviews", "r7", 0.0, "", "ann", NOW)
-    assert [(row.n, row.request_id) for row in record.feedback.since("reviews", last)] == [(changed, "r7")]
+    record.feedback.add("reviews", "r7", 0.0, "", "ann", NOW)
+    assert record.feedback.since("reviews", last) == []
+    new = record.feedback.add("reviews", "r7", 0.0, "", "bob", NOW)
+    assert [(row.n, row.request_id) for row in record.feedback.since("reviews", last)] == [(new, "r7")]
 
 
 def test_numbers_are_of_one_endpoint(record):

@@ -1,10 +1,18 @@
 """The outbox on both databases: a notice is there if and only if what it tells of is."""
 
+from functools import partial
+
 import pytest
 
 from tuneline.errors import ConflictError, NotFoundError
 from tuneline.plan.events import AttemptFailed, RunEnded, RunRetried, RunStarted
-from tuneline.record import notices
+from tuneline.plan.notices import message
+from tuneline.plan.rollout import Observed, look
+from tuneline.plan.rollout_plan import RolloutPlan
+from tuneline.plan.sequential import Counts
+from tuneline.record import ledger, notices
+from tuneline.record.drift import NewWindow
+from tuneline.record.rollouts import Asked
 from tuneline.types import digest_json
 
 TEXT = "name: reviews\nnotify: ${SLACK_URL}\n"
@@ -134,3 +142,92 @@ def test_what_was_settled_long_ago_is_forgotten_and_its_number_not_given_again(r
     assert [row["n"] for row in record.notices.newest()] == [4, 3]
     put(record, "e")
     assert record.notices.newest()[0]["n"] == 5
+
+
+def unwritable(*_, **__):
+    raise ZeroDivisionError
+
+
+def told_or_nothing(record, kind, happen, monkeypatch):
+    """`happen` fails where it writes the ledger: nothing is told. Then it happens; the one notice of it."""
+    before, head = len(record.notices.newest(100)), record.ledger.head()
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "write", unwritable)
+        with pytest.raises(ZeroDivisionError):
+            happen()
+    assert (len(record.notices.newest(100)), record.ledger.head()) == (before, head)
+    happen()
+    (notice,) = [row for row in record.notices.newest(100) if row["kind"] == kind]
+    assert record.ledger.head() != head
+    return notice
+
+
+def test_that_somebody_must_approve_is_told_once_with_the_commands(record, proposal, monkeypatch):
+    rules = [{"rule": "accuracy >= 0.8", "passed": True, "estimate": 0.84}]
+    waits = proposal(required=True, verdict={"passed": True, "rules": rules})
+    propose = partial(record.releases.propose, waits, 10.0)
+    notice = told_or_nothing(record, "approval_wanted", propose, monkeypatch)
+    propose()  # it goes on waiting
+    assert kinds(record) == ["verdict", "approval_wanted"]
+    said = message(notice["kind"], notice["about"])
+    assert (said.title, notice["project"]) == ("reviews@1.0.0 waits for approval", "reviews")
+    assert "the gate passed (by ann)" in said.text
+    assert "accuracy >= 0.8  holds  0.84" in said.text
+    assert 'tuneline releases approve reviews@1.0.0 --comment "..."' in said.text
+
+
+@pytest.fixture
+def tried(record, proposal):
+    """1.0.0 is live; 1.0.1, which the gate refused, is tried all the same."""
+    record.releases.propose(proposal("a"), 10.0)
+    record.endpoints.went_live("reviews", "reviews@1.0.0", "", "ready", "control", 20.0)
+    record.releases.propose(proposal("b", live_digest=digest_json("a"), approved=False), 30.0)
+    plan = RolloutPlan(stages=(25.0,), every_s=0.0, min_requests=50, metrics=("errors",))
+    record.rollouts.start("reviews", "reviews@1.0.1", plan, Asked("ann", "I am sure", 35.0), True)
+    return record
+
+
+def test_that_a_test_took_a_release_back_is_told_once_with_its_numbers_and_who_forced_it(tried, monkeypatch):
+    rollout = tried.rollouts.underway("reviews")
+    worse = Observed(({"errors": Counts(10, 10.0, 30, 0.0)},) * 3, 30, 90, 30)
+    done = look(rollout.plan, rollout.state, worse, 40.0)
+    assert done.kind == "rollback"
+    save = partial(tried.rollouts.save, rollout, done, {}, 40.0)
+    notice = told_or_nothing(tried, "rolled_back", save, monkeypatch)
+    assert not save()
+    assert kinds(tried).count("rolled_back") == 1
+    said = message(notice["kind"], notice["about"])
+    assert (said.title, said.tone) == ("reviews@1.0.1 was rolled back at reviews", "failure")
+    assert "reviews@1.0.0 serves again." in said.text
+    assert "The candidate is worse in errors" in said.text
+    assert "It was forced past its gate by ann: I am sure" in said.text
+    assert notice["about"]["numbers"][0]["candidate"] == 1.0
+
+
+def test_that_somebody_went_back_is_told_once_with_the_reason(tried, monkeypatch):
+    tried.rollouts.end("reviews", "promote", Asked("ann", "asked for", 50.0))
+    tried.endpoints.went_live("reviews", "reviews@1.0.1", digest_json("a"), "ready", "control", 60.0)
+    back = partial(tried.rollouts.go_back, "reviews", None, Asked("bob", "users complain", 70.0))
+    notice = told_or_nothing(tried, "rolled_back", back, monkeypatch)
+    said = message(notice["kind"], notice["about"])
+    assert said.title == "reviews@1.0.1 was rolled back at reviews"
+    assert "reviews@1.0.0 serves again.\n\nWhy: users complain (by bob)." in said.text
+    assert "tuneline history reviews" in said.text
+
+
+def test_drift_is_told_once_an_alert_with_its_detectors(record, proposal, monkeypatch):
+    record.releases.propose(proposal("a"), 10.0)
+    record.endpoints.went_live("reviews", "reviews@1.0.0", "", "ready", "control", 20.0)
+    (watched,) = record.drift.watched()
+    finding = {"detector": "prompt_length", "value": 0.4, "p": 1e-9, "threshold": 6.3e-6, "reference_n": 200,
+               "window_n": 100, "verdict": "drift", "said": "median 42 -> 65"}  # fmt: skip
+    window = NewWindow(30.0, 21.0, 29.0, 100, [finding], ["prompt_length"], "prompts are longer")
+    looked = partial(record.drift.looked, watched, 30.0, {}, {}, {}, window)
+    notice = told_or_nothing(record, "drift", looked, monkeypatch)
+    looked()  # it goes on
+    assert kinds(record).count("drift") == 1
+    said = message(notice["kind"], notice["about"])
+    assert (said.title, notice["project"]) == ("Drift at reviews", "reviews")
+    assert "Why: prompts are longer." in said.text
+    assert "prompt_length  0.4    1e-09  6.3e-06" in said.text
+    assert "tuneline drift reviews" in said.text

@@ -121,7 +121,7 @@ def test_a_flag_is_written_as_yaml_has_them(text, wanted):
     [
         ("retrain: 1", "`monitor.drift.retrain` must be true or false, but is `1`"),
         ('retrain: "true"', 'must be true or false, but is the text "true"'),
-        ("every: 10s", "`monitor.drift.every` is 10s; it must be at least 300 seconds"),
+        ("every: 5s", "`monitor.drift.every` is 5s; it must be at least 10 seconds"),
         ("detectors: [words]", "`monitor.drift.detectors` is `words`; it can be prompt_length, "),
         ("alpha: 0.001", "it must be at least 0.01"),
     ],

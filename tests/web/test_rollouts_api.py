@@ -7,7 +7,7 @@ import pytest
 
 from tuneline.cli.errors import guarded
 from tuneline.cli.main import cli
-from tuneline.errors import ConflictError, NotFoundError, SpecError
+from tuneline.errors import ConflictError, NotFoundError, SpecError, UserError
 from tuneline.plan.rollout import Observed, look
 from tuneline.plan.sequential import Counts
 from tuneline.record.releases import Proposal
@@ -121,15 +121,60 @@ def test_a_release_that_was_rejected_is_not_tried_unless_it_is_forced(client, re
     assert client.rollout("e")["rollout"] is None
 
 
+def test_a_release_is_forced_for_a_reason_alone_and_never_where_nothing_would_take_it_back(
+    client, platform, release, command
+):
+    release(1)
+    release(2, approved=False)
+    for why in ("", "  "):
+        with pytest.raises(UserError, match="no reason is given why it is forced"):
+            client.start_rollout("e", "m@1.0.1", {}, force=True, why=why)
+    assert client.rollout("e")["rollout"] is None
+    waits = release(3, required=True)
+    with pytest.raises(ConflictError, match="waits for approval"):
+        client.start_rollout("e", waits, {}, force=True, why="I cannot wait")
+    unproven = release(4, approved=False, proof={"passed": False})
+    with pytest.raises(ConflictError, match="not proven to be what was trained"):
+        client.start_rollout("e", unproven, {}, force=True, why="we saw it work")
+    platform.record.endpoints.retire("e", "stopped", "ann", time.time())
+    with pytest.raises(ConflictError, match="would go live untried"):
+        client.start_rollout("e", "m@1.0.1", {}, force=True, why="we saw it work")
+
+
+def test_wherever_a_forced_release_is_shown_it_says_who_forced_it_and_why(client, platform, release, command):
+    release(1)
+    release(2, approved=False)
+    client.start_rollout("e", "m@1.0.1", {}, force=True, why="we saw it work")
+    said = "past its gate at e by ann at "
+    assert "m@1.0.1  rejected, forced" in command("releases", "list", "m")[1]
+    assert [each["forced"] == [] for each in client.releases("m")] == [False, True]
+    assert said in command("releases", "show", "m@1.0.1")[1]
+    assert f"forced {said}" in command("lineage", "m@1.0.1", "--up")[1]
+    assert "  forced" in command("rollout", "status", "e")[1].splitlines()[0]
+    assert "begun, forced" in command("status")[1]
+    client.promote("e", "they like it")
+    desired = platform.record.endpoints.get("e")["why"]
+    assert desired == "promoted, forced past its gate by ann (we saw it work): they like it"
+    live = platform.record.endpoints.live("e")
+    platform.record.endpoints.went_live("e", "m@1.0.1", live.digest, desired, "control", time.time())
+    first, now = client.history("e")
+    assert (first["forced"], now["forced"][0]["status"]) == ([], "promoted")
+    assert "m@1.0.1 (forced)" in command("status")[1]
+    assert (client.release("m@1.0.1")["state"], now["why"]) == ("rejected", desired)
+    told = [each["body"] for each in client.ledger() if each["kind"] in ("rollout", "decision")]
+    assert [each["forced"] for each in told] == [True, True]
+
+
 def test_an_ab_takes_one_stage_whatever_the_project_says(client, release):
     release(1)
     release(2, approved=False)
-    started = client.start_rollout("e", "m@1.0.1", {"strategy": "ab"}, force=True)
+    why = {"force": True, "why": "to see"}
+    started = client.start_rollout("e", "m@1.0.1", {"strategy": "ab"}, **why)
     assert started["rollout"]["plan"]["stages"] == []
     with pytest.raises(SpecError):
-        client.start_rollout("e", "m@1.0.1", {"stages": [50, 20]}, force=True)
+        client.start_rollout("e", "m@1.0.1", {"stages": [50, 20]}, **why)
     with pytest.raises(SpecError):
-        client.start_rollout("e", "m@1.0.1", {"speed": 1}, force=True)
+        client.start_rollout("e", "m@1.0.1", {"speed": 1}, **why)
 
 
 def test_what_is_tried_is_promoted_by_whoever_says_so(client, platform, release):

@@ -115,6 +115,7 @@ class DriftActions:
 def _settings(settings: Drift) -> Json:
     return {
         "every_s": settings.every_s,
+        "settle_s": settings.settle_s,
         "window": settings.window,
         "alpha": settings.alpha,
         "detectors": list(settings.detectors),

@@ -20,6 +20,7 @@ from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.caller import CALLER
 from tuneline.actions.drift import DriftActions
+from tuneline.actions.forced import with_forced
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.notices import NoticeBoard, Tester
@@ -245,11 +246,11 @@ class Platform:
 
     def releases(self, model: str) -> list[Json]:
         """A model's releases, the highest version first. Raises NotFoundError."""
-        return [views.release_view(row) for row in self.record.releases.of(model)]
+        return with_forced(self.record, [views.release_view(row) for row in self.record.releases.of(model)])
 
     def release(self, ref: str) -> Json:
         """The release `model@version`. Raises NotFoundError."""
-        return views.release_view(self.record.releases.get(ref))
+        return with_forced(self.record, [views.release_view(self.record.releases.get(ref))])[0]
 
     def provenance(self, ref: str) -> Json:
         """Run, code, parameters and sources of `model@version`: see `provenance`. Raises NotFoundError."""
@@ -264,7 +265,8 @@ class Platform:
     def endpoint(self, name: str) -> Json:
         """What is wanted, live and tried, where it answers. Raises NotFoundError."""
         shown = views.endpoint_view(self.record.endpoints.get(name), self.record.endpoints.live(name))
-        return shown | {"rollout": self.rollouts.under_way(name)}
+        (live,) = with_forced(self.record, [{"release": shown["live"] or ""}])
+        return shown | {"rollout": self.rollouts.under_way(name), "live_forced": bool(live["forced"])}
 
     def live(self, name: str) -> Json:
         """`{"release", "digest", "package", "base"}` live there, nulls if none is. Raises NotFoundError."""
@@ -282,7 +284,8 @@ class Platform:
         Raises: NotFoundError; UserError if `at` is no time.
         """
         when = None if at is None else views.parse_moment(at)
-        return [views.interval_view(row) for row in self.record.endpoints.history(name, when)]
+        rows = [views.interval_view(row) for row in self.record.endpoints.history(name, when)]
+        return with_forced(self.record, rows)
 
     def feedback(self, name: str, scores: Sequence[Score]) -> Json:
         """Keep scores (0 to 1) of answers of endpoint `name`, given by whoever asks: see `Requests.feedback`.

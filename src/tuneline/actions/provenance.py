@@ -8,6 +8,7 @@ was deleted) is null.
 from collections.abc import Mapping
 from typing import Any
 
+from tuneline.actions.forced import with_forced
 from tuneline.actions.views import Row, moment
 from tuneline.errors import NotFoundError
 from tuneline.plan.secrets import split
@@ -22,7 +23,8 @@ Json = dict[str, Any]
 
 
 def provenance(record: Record, release: str) -> Json:
-    """`{"release", "state", "created_at", "package", "base", "data", "run", "parameters", "code", "source"}`.
+    """`{"release", "state", "created_at", "package", "base", "data", "run", "parameters", "code", "source",
+    "forced"}`.
 
     run: `{"id", "name", "project", "project_digest", "commit", "created_at"}`. parameters: all that the
     pipeline declares, as they were. code: `[{"task", "run", "execution", "digest", "finished_at"}]`, the
@@ -33,7 +35,7 @@ def provenance(record: Record, release: str) -> Json:
     walk = record.ancestry.of_release(release, ("up",), DEPTH, NODES)
     run = _run(record, row["run"])
     manifest = row["manifest"] or {}
-    return {
+    found = {
         "release": release,
         "state": row["state"],
         "created_at": moment(row["created_at"]),
@@ -47,6 +49,7 @@ def provenance(record: Record, release: str) -> Json:
         "source": _sources(walk),
         "complete": not walk.truncated,
     }
+    return with_forced(record, [found])[0]
 
 
 def _run(record: Record, id: str) -> Row | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.actions import views
+from tuneline.actions.forced import with_forced
 from tuneline.actions.provenance import provenance
 from tuneline.errors import NotFoundError, TransientError, UserError
 from tuneline.record.feedback import FeedbackRow, Score
@@ -76,7 +77,7 @@ class Requests:
     def _traced(self, found: Found, also: list[str]) -> Json:
         line = found.main
         history = self._record.endpoints.history(found.endpoint, line["at"])
-        live = views.interval_view(history[-1]) if history else None
+        live = with_forced(self._record, [views.interval_view(history[-1])])[0] if history else None
         given = self._record.feedback.of(found.endpoint, line["id"])
         others = [views_of for views_of in map(request_view, found.lines) if views_of != request_view(line)]
         return {

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tuneline.actions.forced import refuse_unforced
 from tuneline.actions.views import Row, moment
-from tuneline.errors import ConflictError, SpecError, UserError
+from tuneline.errors import SpecError, UserError
 from tuneline.plan.apps import is_app
 from tuneline.plan.rollout_plan import RolloutPlan, from_deploy
 from tuneline.record.record import Record
@@ -30,20 +31,18 @@ class Rollouts:
         """Try `release` beside the live one, or let it go live at once where nothing is.
 
         plan: keys of `RolloutPlan` that are otherwise than the release's project says. force: also a release
-        that was not approved, which the ledger then says. Raises: NotFoundError, SpecError, ConflictError.
+        that the gate refused, beside a live one and with a reason, which the ledger keeps.
+        Raises: NotFoundError, SpecError, ConflictError, UserError.
         """
         self._record.endpoints.get(endpoint)
         row = self._record.releases.get(release)
         if is_app(row["manifest"] or {}):
             raise UserError(f"{release} is an app.", hint="Rollouts are for models; `tuneline app put`.")
-        if row["state"] != "approved" and not force:
-            raise ConflictError(
-                f"{release} is {row['state']}: {(row['verdict'] or {}).get('reason') or row['reason']}.",
-                hint="--force tries it all the same, and the ledger says who did, and why (--why).",
-            )
         forced = row["state"] != "approved"
-        said = why or ("forced past the gate" if forced else "asked for")
-        self._record.rollouts.start(endpoint, release, planned(row, plan), self._asked(said), forced)
+        if forced:
+            refuse_unforced(row, release, force, why)
+        asked = self._asked(why.strip() or "asked for")
+        self._record.rollouts.start(endpoint, release, planned(row, plan), asked, forced)
         return self.status(endpoint)
 
     def status(self, endpoint: str) -> Json:

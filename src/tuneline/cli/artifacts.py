@@ -11,6 +11,7 @@ import click
 
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json, print_table, say, short_time
+from tuneline.cli.releases import forced
 from tuneline.errors import ConflictError, DataError, ResourceError
 from tuneline.execute.digests import digest_path
 
@@ -137,6 +138,7 @@ def _provenance(made: Mapping[str, Any]) -> list[str]:
         lines.append(f"  from {each['source']}, {each['size_bytes']} bytes, {each['digest']}")
     if made["base"]:
         lines.append(f"  on base {made['base']['digest']}")
+    lines += [f"  forced {forced(said)}" for said in made["forced"]]
     width = max((len(each["task"]) for each in made["code"]), default=0)
     for each in made["code"]:
         other = "" if run and each["run"] == run["id"] else f"  in run {each['run']}"

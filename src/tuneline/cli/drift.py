@@ -56,7 +56,7 @@ def said(found: Mapping[str, Any]) -> list[str]:
     if "of" in state:
         lines.append(f"The next {state['phase']} has {state['have']} of {state['of']} requests.")
     elif not window:
-        lines.append("The server looks about once a minute for what is due; nothing was live, or was asked.")
+        lines.append("The server looks every few seconds for what is due; nothing was live, or was asked.")
     lines.append(
         f"Without drift, any alarm within 30 days has a chance of at most {settings['alpha']:g}"
         f" ({settings['alpha_per_look']:.1e} a look)."

@@ -30,7 +30,7 @@ def list_(model: str, as_json: bool) -> None:
         print_json(found)
         return
     rows = [
-        [row["release"], row["state"], short_time(row["created_at"]), row["run"], row["reason"]]
+        [row["release"], state(row), short_time(row["created_at"]), row["run"], row["reason"]]
         for row in found
     ]
     print_table(["release", "state", "created", "run", "why this version"], rows, f"{model} has no releases.")
@@ -50,7 +50,7 @@ def show(release: str, as_json: bool) -> None:
     base = manifest.get("base") or {}
     rows: list[tuple[str, object]] = [
         ("release", found["release"]),
-        ("state", found["state"]),
+        ("state", state(found)),
         ("created", short_time(found["created_at"])),
         ("version because", found["reason"]),
         ("run", found["run"]),
@@ -66,6 +66,7 @@ def show(release: str, as_json: bool) -> None:
         ("gate", (found["verdict"] or {}).get("reason")),
         ("proof", "holds" if (found["proof"] or {}).get("passed") else "none"),
         ("approval", _approval(found)),
+        *(("forced", forced(each)) for each in found["forced"]),
         ("ledger", found["ledger_head"]),
         ("folder", found["package"]["uri"]),
     ]
@@ -143,6 +144,17 @@ def _approval(found: Mapping[str, Any]) -> str:
     if said["waits_for_gate"]:
         text += f"; gated again first, by {said['gated_again_by'] or 'a run that is to come'}"
     return f"{text}; {said['note']}" if said["note"] else text
+
+
+def state(found: Mapping[str, Any]) -> str:
+    """A release's state, and whether it was ever tried past its gate."""
+    return str(found["state"]) + (", forced" if found["forced"] else "")
+
+
+def forced(said: Mapping[str, Any]) -> str:
+    """That somebody tried a release past its gate."""
+    what = f"past its gate at {said['endpoint']} by {said['by']} at {short_time(said['at'])}"
+    return f"{what}, {said['status'].replace('_', ' ')}: {said['why']}"
 
 
 def _number(value: object) -> str | None:

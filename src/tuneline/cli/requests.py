@@ -7,6 +7,7 @@ import click
 
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json, say, short_time
+from tuneline.cli.releases import forced
 
 SHOWN_SOURCES = 8
 
@@ -86,6 +87,8 @@ def _release(release: Mapping[str, Any] | None) -> Iterator[tuple[str, object]]:
         return
     run, verdict = release["run"], release["verdict"] or {}
     yield "state", release["state"]
+    for said in release["forced"]:
+        yield "forced", forced(said)
     yield "gate", verdict.get("reason") or ("passed" if verdict.get("passed") else "no verdict")
     yield "package", release["package"]["digest"]
     yield "base", (release["base"] or {}).get("digest")

@@ -113,13 +113,15 @@ def _endpoint_row(found: dict[str, Any]) -> list[object]:
     revisions = " ".join(
         f"{revision['release']}:{revision['state']}" for revision in found.get("revisions") or ()
     )
-    shown = (found["name"], found["phase"], found["live"], found["url"], revisions, found["message"])
+    live = f"{found['live']} (forced)" if found.get("live_forced") else found["live"]
+    shown = (found["name"], found["phase"], live, found["url"], revisions, found["message"])
     return [value or "-" for value in shown]
 
 
 def _rollout_row(found: dict[str, Any]) -> list[object]:
     part = f"{found['weights'][found['release']]:g} %" + (" and copies" if found["shadow"] else "")
     now = f"{'LOOK AT IT: ' if found['alert'] else ''}{found['code'] or 'begun'}"
+    now += ", forced" if found["forced"] else ""
     return [found["id"], found["release"], found["stable"], part, now]
 
 

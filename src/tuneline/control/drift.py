@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tuneline.control import request_rows
 from tuneline.errors import ConflictError, TunelineError
 from tuneline.plan.drift import REFERENCE_WINDOWS, chance_per_test, judge
 from tuneline.plan.drift_watch import (
@@ -30,11 +29,12 @@ from tuneline.record.drift import DriftRecord, NewWindow, Watched
 from tuneline.spec.sections import Drift
 from tuneline.types import Clock, digest_bytes
 
+if TYPE_CHECKING:
+    from tuneline.control.request_rows import Line
+
 LOG = logging.getLogger("tuneline.control")
-PERIOD_S = 15.0
+PERIOD_S = 5.0
 """Between two glances at what is due."""
-SETTLED_S = 60.0
-"""Younger requests are left to the next look: their lines may not be there yet."""
 FOLDER = "drift"
 """Below an endpoint's folder: its references."""
 
@@ -132,6 +132,8 @@ class DriftLoop:
                 LOG.exception("drift of %s: trying again", watched.endpoint)
 
     def _look_at(self, watched: Watched, settings: Drift) -> None:
+        from tuneline.control import request_rows  # noqa: PLC0415 - polars, which no idle server needs
+
         now, before = self._clock(), self._store.watch(watched.endpoint)
         if before is None or before["spell"] != watched.spell:
             state: dict[str, Any] = {"after": watched.live_from - 1e-6}
@@ -140,7 +142,8 @@ class DriftLoop:
             if before["looked_at"] <= now < before["looked_at"] + settings.every_s:
                 return
             state, reference = dict(before["state"] or {}), before["reference"]
-        until, after = now - SETTLED_S, float(state["after"])
+        until, after = now - settings.settle_s, float(state["after"])
+        # younger requests are left to the next look: their lines may not be there yet
         found = request_rows.lines(
             self._place(watched), watched.release, after, until, first=reference is None
         )
@@ -156,7 +159,7 @@ class DriftLoop:
         else:
             self._compare(watched, settings, reference, chosen(apart, wanted), (now, after, until), counts)
 
-    def _begin(self, watched: Watched, settings: Drift, lines: list[request_rows.Line], now: float) -> None:
+    def _begin(self, watched: Watched, settings: Drift, lines: "list[Line]", now: float) -> None:
         """Make the reference of the release's first requests."""
         data = packed(self._samples(watched, lines))
         file = self._file(watched)
@@ -181,7 +184,7 @@ class DriftLoop:
         watched: Watched,
         settings: Drift,
         reference: Mapping[str, Any],
-        lines: list[request_rows.Line],
+        lines: "list[Line]",
         times: tuple[float, float, float],
         counts: dict[str, Any],
     ) -> None:
@@ -216,7 +219,9 @@ class DriftLoop:
         if alert is not None and not alert["run"] and alert["spell"] == watched.spell:
             self._retrainer.retrain(alert, settings)
 
-    def _samples(self, watched: Watched, lines: list[request_rows.Line]) -> list[Sample]:
+    def _samples(self, watched: Watched, lines: "list[Line]") -> list[Sample]:
+        from tuneline.control import request_rows  # noqa: PLC0415 - polars
+
         samples = [sample(row) for row in request_rows.rows(self._place(watched), lines)]
         return with_feedback(samples, self._scores(watched.endpoint, [one.id for one in samples]))
 

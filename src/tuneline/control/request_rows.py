@@ -1,13 +1,13 @@
 """Requests of an endpoint as they lie in Parquet files: which there are, and the bodies of some. Read only.
 
-`<home>/endpoints/NAME/requests/YYYY-MM-DD/*.parquet`, a row a request line; columns at their default may be
-missing. Ids, times and sessions of at most `MAX_LINES` are held; bodies are read for those asked for.
+`record.request_files` says which files count, so that a request in a file and in what it was merged into is
+one. File by file: ids, times and sessions of at most `MAX_LINES` are held; bodies are read for those asked
+for. polars is imported with this module, so import it late.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from heapq import nsmallest
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from tuneline.plan.drift_watch import id_hash
+from tuneline.record.request_files import parts
 
 LOG = logging.getLogger("tuneline.control")
 FOLDER = "requests"
@@ -92,15 +93,9 @@ def rows(endpoint: Path, wanted: Collection[Line]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda row: (row["at"], row["id"]))
 
 
-def _files(folder: Path, after: float, until: float) -> Iterator[Path]:
-    """Files of the days between; a day on either side, as a request may be filed by when it ended."""
-    day = timedelta(days=1)
-    first = (datetime.fromtimestamp(max(0.0, after), UTC) - day).date().isoformat()
-    last = (datetime.fromtimestamp(max(0.0, until), UTC) + day).date().isoformat()
-    if folder.is_dir():
-        for place in sorted(folder.iterdir()):
-            if place.is_dir() and first <= place.name <= last:
-                yield from sorted(place.glob("*.parquet"))
+def _files(folder: Path, after: float, until: float) -> list[Path]:
+    """The files that count, with requests of that time."""
+    return [part.path for part in parts(folder) if part.min_at <= until and part.max_at >= after]
 
 
 def _read(

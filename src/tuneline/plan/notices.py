@@ -109,7 +109,7 @@ def _rolled_out(about: Facts) -> Said:
 def _rolled_back(about: Facts) -> Said:
     endpoint, release, to = about.get("endpoint", ""), about.get("release", ""), about.get("to")
     what = f"{to} serves again." if to else "What was live before goes on serving."
-    blocks = [Say(what), *_why(about), *_numbers(about)]
+    blocks = [Say(what), *_why(about), *_forced(about), *_numbers(about)]
     commands = (f"tuneline history {endpoint}", f"tuneline releases show {release}")
     return f"{release} was rolled back at {endpoint}", "failure", [*blocks, Do(commands)]
 
@@ -140,6 +140,12 @@ def _why(about: Facts) -> list[Block]:
     why, by = str(about.get("why") or ""), about.get("by")
     whom = f" (by {by})" if by else ""
     return [Say(f"Why: {why}{whom}.".replace("..", "."))] if why else []
+
+
+def _forced(about: Facts) -> list[Block]:
+    """That it was tried past its gate."""
+    said = about.get("forced")
+    return [Say(f"It was forced past its gate by {said['by']}: {said['why']}")] if said else []
 
 
 def _evidence(about: Facts) -> list[Block]:

@@ -1,8 +1,9 @@
 """Feedback: how good an answer was, between 0 and 1, by the id of its request.
 
 A score may come before the request's line was read, and for a request nobody has on record: it is kept by the
-id alone. Rows are read in the order of `n`, so a reader that keeps the last `n` it saw misses none. Limits:
-one score for each request and each of those who score; they are never deleted.
+id alone. Rows are read in the order of `n`, so a reader that keeps the last `n` it saw misses none and, as
+who scores again keeps the number, reads none twice, whenever it was started anew. Limits: one score for each
+request and each of those who score; they are never deleted.
 """
 
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ class Feedback:
         self._store, self._changes = store, changes
 
     def add(self, endpoint: str, request_id: str, score: float, comment: str, by: str, at: float) -> int:
-        """Keep a score between 0 and 1; its `n`. One of the same request by the same `by` is replaced.
+        """Keep a score between 0 and 1; its `n`. One of the same request by the same `by` is replaced, and
+        keeps its `n`.
 
         The caller has checked that the endpoint exists and what the score is.
         """
@@ -65,8 +67,10 @@ class Feedback:
             ids = list(numbered)
             mine = (feedback.c.endpoint == endpoint, feedback.c.by == by)
             for start in range(0, len(ids), _CHUNK):
-                some = ids[start : start + _CHUNK]
-                db.execute(delete(feedback).where(*mine, feedback.c.request_id.in_(some)))
+                again = (*mine, feedback.c.request_id.in_(ids[start : start + _CHUNK]))
+                for id, n in db.execute(select(feedback.c.request_id, feedback.c.n).where(*again)).all():
+                    numbered[id] = (n, numbered[id][1])
+                db.execute(delete(feedback).where(*again))
             db.execute(
                 insert(feedback),
                 [

@@ -7,7 +7,7 @@ also when the server was killed the moment after.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,13 +137,19 @@ class Rollouts:
     def start(self, endpoint: str, release: str, plan: RolloutPlan, asked: Asked, forced: bool) -> str | None:
         """Begin a rollout; its id, or None where nothing is live: then the release goes live at once.
 
-        Raises: NotFoundError; ConflictError if that release is live, or another one is about to be.
+        Raises: NotFoundError; ConflictError if that release is live, another one is about to be, or a forced
+        one would go live untried.
         """
         with self._store.write(durable=True) as db:
             row = _release(db, release)
             deploy = {**(row["deploy"] or {}), "endpoint": endpoint}
             live = endpoints.open_interval(db, endpoint)
             _refuse_unsettled(db, endpoint, live, release)
+            if forced and (live is None or not plan.steps):
+                raise ConflictError(
+                    f"Nothing is live at {endpoint}: {release} would go live untried, past its gate.",
+                    hint="Change the rules of `gate` in the project and run it again.",
+                )
             if live is None or not plan.steps:
                 digest = live["digest"] if live else ""
                 endpoints.desire(db, endpoint, release, deploy, digest, asked.why, asked.by, asked.at)
@@ -210,6 +216,13 @@ class Rollouts:
         with self._store.read() as db:
             return db.execute(wanted.limit(1)).mappings().first()
 
+    def forced(self, releases: Iterable[str]) -> Sequence[RowMapping]:
+        """The rollouts by which one of these releases was tried past its gate, the earliest first."""
+        mine = (rollouts.c.release.in_(list(releases)), rollouts.c.forced == 1)
+        with self._store.read() as db:
+            wanted = select(rollouts).where(*mine).order_by(rollouts.c.started_at, rollouts.c.id)
+            return db.execute(wanted).mappings().all()
+
     def decisions(self, rollout: str) -> Sequence[RowMapping]:
         """Its decisions, in order."""
         mine = select(rollout_decisions).where(rollout_decisions.c.rollout == rollout)
@@ -232,6 +245,7 @@ def _record(db: Connection, row: RowMapping, decision: Decision, asked: Asked) -
     body = {
         "endpoint": row["endpoint"], "rollout": row["id"], "release": row["release"],
         "stable": row["stable"], **said, "shadow": decision.shadow, "numbers": numbers,
+        **({"forced": True} if row["forced"] else {}),
     }  # fmt: skip
     ledger.write(db, asked.at, "decision", body)
     if decision.kind not in STATUS:
@@ -242,7 +256,7 @@ def _record(db: Connection, row: RowMapping, decision: Decision, asked: Asked) -
     if decision.kind == "rollback":
         about = {
             "endpoint": row["endpoint"], "release": row["release"], "to": row["stable"],
-            "why": decision.reason, "by": asked.by, "numbers": _tests(numbers),
+            "why": decision.reason, "by": asked.by, "numbers": _tests(numbers), **_forced(row),
         }  # fmt: skip
         key = f"rolled_back/{row['endpoint']}/{row['id']}"
         notices.put(db, asked.at, "rolled_back", key, about)
@@ -250,8 +264,17 @@ def _record(db: Connection, row: RowMapping, decision: Decision, asked: Asked) -
         endpoint, release = row["endpoint"], row["release"]
         endpoints.refuse_other(db, endpoint, row["stable_digest"], f"{release} was tried beside")
         deploy = {**(_release(db, release)["deploy"] or {}), "endpoint": endpoint}
-        why = f"promoted: {decision.reason}"
+        why = f"{_promoted(row)}: {decision.reason}"
         endpoints.desire(db, endpoint, release, deploy, row["stable_digest"], why, asked.by, asked.at)
+
+
+def _forced(row: RowMapping) -> dict[str, Any]:
+    """What a notice says of it, where it was tried past its gate."""
+    return {"forced": {"by": row["by"], "why": row["why"]}} if row["forced"] else {}
+
+
+def _promoted(row: RowMapping) -> str:
+    return f"promoted, forced past its gate by {row['by']} ({row['why']})" if row["forced"] else "promoted"
 
 
 def _running(db: Connection, endpoint: str) -> RowMapping | None:

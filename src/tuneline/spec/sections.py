@@ -359,8 +359,12 @@ class Drift:
     """How live requests are compared with earlier ones."""
 
     every_s: float = _key(
-        "duration", 3600.0, "The time between two looks, e.g. `1h`.", low=300, high=MAX_EVERY_S
+        "duration", 3600.0, "The time between two looks, e.g. `1h`.", low=10, high=MAX_EVERY_S
     )
+    settle_s: float = _key(
+        "duration", 60.0, "How old a request must be to count: longer than its answer takes.",
+        low=1, high=86_400,
+    )  # fmt: skip
     window: int = _key(
         "integer", 1000, "Requests in a window; the reference has twice as many.", low=100, high=20_000
     )
@@ -442,7 +446,7 @@ def _plain(value: Any) -> Any:
 
 SPELLED = {
     "keep_s": "keep", "every_s": "every", "queue_timeout_s": "queue_timeout",
-    "max_duration_s": "max_duration", "retrain_every_s": "retrain_every",
+    "max_duration_s": "max_duration", "retrain_every_s": "retrain_every", "settle_s": "settle",
 }  # fmt: skip
 """Fields that are written otherwise in the file."""
 

@@ -29,7 +29,8 @@ def release_router(platform: Platform) -> APIRouter:
         found = [each for model in platform.models() for each in platform.releases(model)]
         found.sort(key=lambda each: each["created_at"], reverse=True)
         table = [
-            (f"/releases/{each['release']}", each["release"], each["state"], each["reason"],
+            (f"/releases/{each['release']}", each["release"],
+             each["state"] + (", forced" if each["forced"] else ""), each["reason"],
              each["created_at"])
             for each in found
         ]  # fmt: skip
