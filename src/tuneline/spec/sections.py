@@ -94,8 +94,8 @@ class Data:
     source: str = _key(
         "text",
         REQUIRED,
-        "`pypi://NAME==VERSION/PATH`, `https://...`, `github-issues://OWNER/REPO`, or a path or glob of CSV, "
-        "JSONL, JSON or Parquet files.",
+        "`pypi://NAME==VERSION/PATH`, `kaggle://`, `hf://`, `s3://`, `gs://`, `az://`, `https://`, "
+        "`github-issues://OWNER/REPO`, or a path or glob of CSV, JSONL, JSON or Parquet files.",
     )
     sha256: str = _key(
         "text",

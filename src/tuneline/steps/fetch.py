@@ -34,7 +34,9 @@ def run(step: Step) -> None:
     found = fetch(str(step.parameters["source"]), desk, step.outputs["data"])
     base = Path(str(step.parameters.get("base_model", "")))
     step.set("base_digest", digest_path(base)[0] if base.is_absolute() and base.exists() else "")
-    step.describe("data", {"source": found.shown, "files": len(found.files), **found.resolved})
+    step.describe(
+        "data", {"source": found.shown, "files": len(found.files), **found.resolved, **found.pinned}
+    )
 
 
 class _Seldom:
