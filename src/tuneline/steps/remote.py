@@ -44,7 +44,7 @@ class Listing:
 
     pieces: tuple[Piece, ...]
     pinned: Mapping[str, Any]
-    """The version that the source said it is: a commit, a number, ETags."""
+    """The version that the source says it is: a commit, a number. Of a bucket its files' tags tell."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,8 @@ def _bring(
             sha256 = desk.keep(scratch, expected, f"{remote.address} {piece.path}".strip())
         files[piece.path] = {"name": got.name, "sha256": sha256, "tag": got.tag}
     first = next(iter(files.values()))
-    return {"sha256": first["sha256"], "files": files, "pinned": dict(listing.pinned)}
+    tags = {"tags": {path: one["tag"] for path, one in files.items()}}
+    return {"sha256": first["sha256"], "files": files, "pinned": dict(listing.pinned) or tags}
 
 
 def _digests(pin: Mapping[str, Any]) -> list[tuple[str, str]]:
