@@ -400,7 +400,8 @@ class Project:
     base_model: str = _key(
         "text",
         "",
-        "What is fine-tuned: an alias (`gemma-3-270m`), a hub id, a folder, or a `.gguf` file.",
+        "What is fine-tuned: an alias (`gemma-3-270m`), a hub id or `hf://`, a folder or `.gguf` here or in "
+        "a bucket.",
     )
     train: Train = field(default_factory=Train)
     evaluate: Evaluate = field(default_factory=Evaluate)

@@ -61,10 +61,13 @@ class Remote:
     way."""
 
 
-def fetch(remote: Remote, desk: Desk) -> Fetched:
-    """All files of an address. Raises: DataError if they are not there or not what they should be;
+def fetch(remote: Remote, desk: Desk, part: str = "") -> Fetched:
+    """All files of an address. part: which of them, where the same address is asked for others too.
+
+    Raises: DataError if they are not there or not what they should be;
     SettingError without access; MissingPartError without the library; NetworkError."""
-    pin = desk.pin(remote.address)
+    pinned_as = f"{remote.address} {part}".strip()
+    pin = desk.pin(pinned_as)
     if pin and desk.sha256 and [one["sha256"] for one in pin["files"].values()] == [desk.sha256]:
         return _fetched(remote, pin, desk)  # a checksum pins the content: there is nothing to ask
     if desk.offline:
@@ -85,7 +88,7 @@ def fetch(remote: Remote, desk: Desk) -> Fetched:
         desk.note(
             f"{remote.address} changed since the last run: {pin['sha256'][:8]} is now {made['sha256'][:8]}."
         )
-    desk.save_pin(remote.address, made)
+    desk.save_pin(pinned_as, made)
     return _fetched(remote, made, desk)
 
 

@@ -27,9 +27,9 @@ BLOCK_BYTES = 8 << 20
 """What is read at once: what a cut may lose."""
 
 
-def fetch(address: str, desk: Desk, suffixes: tuple[str, ...] = SUFFIXES) -> Fetched:
+def fetch(address: str, desk: Desk, suffixes: tuple[str, ...] = SUFFIXES, part: str = "") -> Fetched:
     """The objects at `address`. Raises: as `remote.fetch`."""
-    return remote.fetch(_remote(address, desk, suffixes), desk)
+    return remote.fetch(_remote(address, desk, suffixes), desk, part)
 
 
 def look(address: str, desk: Desk, suffixes: tuple[str, ...]) -> Listing:

@@ -50,10 +50,10 @@ class Repository:
         return f"datasets/{self.id}" if self.kind == "dataset" else self.id
 
 
-def fetch(address: str, desk: Desk, suffixes: tuple[str, ...] = SUFFIXES) -> Fetched:
+def fetch(address: str, desk: Desk, suffixes: tuple[str, ...] = SUFFIXES, part: str = "") -> Fetched:
     """The files at `address`. Raises: as `remote.fetch`."""
     found = parse(address)
-    return remote.fetch(_remote(found, address, desk, suffixes), desk)
+    return remote.fetch(_remote(found, address, desk, suffixes), desk, part)
 
 
 def look(address: str, desk: Desk, suffixes: tuple[str, ...]) -> Listing:
