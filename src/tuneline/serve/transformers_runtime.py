@@ -26,11 +26,13 @@ T = TypeVar("T")
 async def start(
     loadable: Loadable, version: str, *, threads: int, slots: int, context: int
 ) -> "Transformers":
-    """Load the base with its adapter, or the full model. Raises: ModelError if they do not fit."""
+    """Load the base with its adapter, or the merged or full model. Raises: ModelError if they do not fit."""
     pool = ThreadPoolExecutor(1, "model")
     torch.set_num_threads(threads)
     load = asyncio.get_running_loop().run_in_executor
-    model = await load(pool, trainer.load, loadable.base, loadable.adapter, "float32")
+    merged = loadable.served / "merged"
+    base, adapter = (merged, None) if merged.is_dir() else (loadable.base, loadable.adapter)
+    model = await load(pool, trainer.load, base, adapter, "float32")
     limit = int(getattr(model.inner.config, "max_position_embeddings", context) or context)
     return Transformers(version, model, min(context, limit), slots, pool, end_ids(loadable.base, model))
 

@@ -232,6 +232,11 @@ class Release:
         "`required`: it waits until somebody approves it; `auto`: it goes on at once.",
         choices=("auto", "required"),
     )
+    merge: bool = _key(
+        "flag",
+        False,
+        "Whether LoRA is folded into the base: a whole model is released, beside its adapter.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
