@@ -114,8 +114,11 @@ def load(base: Path, adapter: Path | None, dtype: str = "auto") -> TrainedModel:
     return TrainedModel(network, tokenizer)
 
 
-def load_network(folder: Path, dtype: torch.dtype) -> Any:
-    """The transformers model in `folder`, its weights mapped if they are of `dtype`. Raises ModelError."""
+def load_network(folder: Path, dtype: torch.dtype, quantization: Any = None) -> Any:
+    """The transformers model in `folder`, its weights mapped if they are of `dtype`.
+
+    quantization: transformers' own config of it, or None. Raises: ModelError.
+    """
     machine.quiet()
     try:
         name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
@@ -126,9 +129,10 @@ def load_network(folder: Path, dtype: torch.dtype) -> Any:
         ) from error
     except AttributeError as error:
         raise ModelError(f"This transformers does not know `{name}`.", hint="Update transformers.") from error
+    more = {} if quantization is None else {"quantization_config": quantization}
     try:
         network = kind.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention.register(), local_files_only=True
+            folder, dtype=dtype, attn_implementation=attention.register(), local_files_only=True, **more
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The model in {folder} cannot be loaded: {error}") from error

@@ -77,7 +77,7 @@ def train(
     size = recipe.per_device_train_batch_size
     per_epoch = recipe.steps_per_epoch(-(-len(rows) // size))
     total = recipe.total_steps(-(-len(rows) // size))
-    model.network.train()
+    prepare_network(model, recipe)
     batches: list[list[int]] = []
     while progress.step < total:
         began = clock()
@@ -98,6 +98,13 @@ def train(
         if progress.step % recipe.save_steps == 0 and progress.step < total:
             checkpoints.save(progress.step, _state(parameters, optimizer, progress))
     return progress
+
+
+def prepare_network(model: TrainedModel, recipe: Recipe) -> None:
+    """Turn on what a model does only while it is trained."""
+    model.network.train()
+    if recipe.gradient_checkpointing:  # of layers that are not re-entered: frozen embeddings need no gradient
+        model.inner.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def batch_loss(model: TrainedModel, rows: Sequence[Example]) -> tuple[torch.Tensor, int]:
