@@ -1,9 +1,12 @@
 """What hubs and buckets have in common: which files an address means, and what it must not hold."""
 
+import sys
+
 import pytest
 
-from tuneline.errors import DataError
+from tuneline.errors import DataError, MissingPartError
 from tuneline.steps import remote
+from tuneline.steps.fetch import fetch
 from tuneline.steps.patience import retry_after_s
 from tuneline.steps.sources import hub, kaggle
 
@@ -73,3 +76,19 @@ def test_a_server_says_how_long_to_wait_in_seconds_or_by_a_date():
     dates = {"retry-after": "Thu, 01 Jan 2026 00:00:09 GMT", "date": "Thu, 01 Jan 2026 00:00:00 GMT"}
     assert retry_after_s(dates) == 9.0
     assert retry_after_s({"retry-after": "soon"}) is None
+
+
+@pytest.mark.parametrize(
+    "module, address, extra",
+    [
+        ("kagglehub.clients", "kaggle://ann/reviews/a.csv", "tuneline[kaggle]"),
+        ("huggingface_hub", "hf://datasets/ann/reviews/a.csv", "tuneline[hub]"),
+    ],
+)
+def test_a_library_that_is_not_there_is_named_with_how_to_install_it(
+    desk, tmp_path, monkeypatch, module, address, extra
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingPartError, match="is not installed") as caught:
+        fetch(address, desk(), tmp_path / "data")
+    assert extra in caught.value.hint

@@ -114,12 +114,12 @@ class _Answer:
     @torch.inference_mode()
     def step(self) -> TokenLogprob:
         """Compute and choose one token."""
-        inputs = torch.tensor([self._next])
+        inputs = torch.tensor([self._next], device=self.model.device)
         out = self.model.inner(
             input_ids=inputs, past_key_values=self._cache, use_cache=True, logits_to_keep=1
         )
         self._cache = out.past_key_values
-        logits = out.logits[0, -1].float()  # (vocabulary)
+        logits = out.logits[0, -1].float().cpu()  # (vocabulary)
         logprobs = torch.log_softmax(logits, dim=-1)
         token = choose(logits, self.sampling, self.ids, self._chance)
         self._next = [token]

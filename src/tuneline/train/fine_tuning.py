@@ -51,7 +51,7 @@ def save(model: TrainedModel, folder: Path, recipe: Recipe) -> None:
     state = model.network.state_dict()
     if model.network.config.tie_word_embeddings:
         state = {name: value for name, value in state.items() if not name.startswith("lm_head.")}
-    tensors = {name: state[name].to(torch.bfloat16).contiguous() for name in sorted(state)}
+    tensors = {name: state[name].to("cpu", torch.bfloat16).contiguous() for name in sorted(state)}
     (folder / "model.safetensors").write_bytes(to_safetensors(tensors, {"format": "pt"}))
     settings = {key: value for key, value in model.network.config.to_dict().items() if key != "_name_or_path"}
     settings |= {"dtype": "bfloat16", "architectures": [type(model.network).__name__]}

@@ -48,7 +48,7 @@ def weights_of(network: Any) -> dict[str, torch.Tensor]:
     state = network.state_dict()
     tied = bool(network.config.tie_word_embeddings)
     return {
-        name: state[name].to(torch.bfloat16).contiguous()
+        name: state[name].to("cpu", torch.bfloat16).contiguous()
         for name in sorted(state)
         if not (tied and name.startswith("lm_head."))
     }
