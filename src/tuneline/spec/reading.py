@@ -16,9 +16,8 @@ import yaml
 
 from tuneline.errors import SpecError
 from tuneline.spec.durations import seconds
-from tuneline.spec.sections import KEYS, LATER, SECTIONS, SHORT, Key
+from tuneline.spec.sections import ENTRY, KEYS, LATER, SECTIONS, SHORT, Key
 from tuneline.spec.targets import KINDS, Target, fault
-from tuneline.spec.training import ENTRY
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _INTEGER = re.compile(r"[-+]?\d[\d_]*")

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 
 from tuneline.spec.cron import MAX_EVERY_S
 from tuneline.spec.targets import Target
-from tuneline.spec.training import ENTRY, Train
+from tuneline.spec.training import ENTRY as ENTRY
+from tuneline.spec.training import Train
 
 Kind = Literal[
     "text", "integer", "number", "texts", "text_or_texts", "map", "maps", "lists", "free", "duration",
