@@ -15,11 +15,12 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 TASK_ENV := $(VENV)-task
 KFP_ENV := $(VENV)-kfp
 AIRFLOW_ENV := $(VENV)-airflow
+AZURITE_VERSION ?= 3.37.0
 # What components of the tests ask for: those tests install from these files, and ask no index.
 COMPONENT_PACKAGES := iniconfig==2.0.0 'nbclient>=0.10,<1' 'ipykernel>=6,<7' 'jupyter_client>=7,<9'
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
 
-.PHONY: quickstart stop test check format bench chromium postgresql clean help
+.PHONY: quickstart stop test check format bench chromium postgresql azurite bitsandbytes clean help
 
 help:
 	@sed -n '1,6p' Makefile
@@ -42,7 +43,7 @@ quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 stop:
 	$(BIN)/tuneline down
 
-test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql
+test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql azurite bitsandbytes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
 
 check: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready
@@ -110,5 +111,15 @@ postgresql:
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 	  echo "No PostgreSQL: its tests will be skipped. Install it with your package manager to run them."
 
+# The source az:// is tested on Azurite, an Azure Blob Storage server in Node.js; without npm its tests are skipped and say so.
+azurite:
+	@[ -d .azurite/node_modules/azurite ] || { command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix .azurite azurite@$(AZURITE_VERSION) >/dev/null; } || \
+	  echo "No npm, or no registry: the tests of az:// will be skipped."
+
+# QLoRA is tested with bitsandbytes beside the environment: in it, PEFT would import it at every start.
+bitsandbytes: $(VENV)/.dev
+	@[ -d .bitsandbytes/bitsandbytes ] || $(PIP) --no-deps --target .bitsandbytes 'bitsandbytes>=0.49,<1' || \
+	  echo "No bitsandbytes for this machine: the test of QLoRA will be skipped."
+
 clean:
-	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) $(AIRFLOW_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) $(AIRFLOW_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .azurite .bitsandbytes

@@ -1,7 +1,12 @@
-"""Real object stores on loopback: S3 as moto speaks it, Google's as its emulator does."""
+"""Real object stores on loopback: S3 as moto speaks it, Google's as its emulator does, Azure's as Azurite."""
 
+import os
+import shutil
+import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import boto3
@@ -10,6 +15,10 @@ from gcp_storage_emulator.server import create_server
 from moto.server import ThreadedMotoServer
 
 BUCKET = "lines"
+AZURITE = Path(os.environ.get("TUNELINE_TEST_AZURITE") or Path(__file__).parent.parent / ".azurite")
+"""Where `make azurite` installs it."""
+_AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The one that Azurite's documentation gives to everybody."""
 
 
 class Flaky:
@@ -68,3 +77,40 @@ def gcs() -> Iterator[dict[str, str]]:
         "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # it asks a server that is not there
     }
     server.stop()
+
+
+def azurite_program() -> Path | None:
+    """Azurite's blob server; None where it, or Node.js, is not installed."""
+    program = AZURITE / "node_modules/azurite/dist/src/blob/main.js"
+    return program if program.is_file() and shutil.which("node") else None
+
+
+def azure_env(url: str) -> dict[str, str]:
+    """The environment in which the library finds Azurite at `url`."""
+    parts = {
+        "DefaultEndpointsProtocol": "http", "AccountName": "devstoreaccount1", "AccountKey": _AZURITE_KEY,
+        "BlobEndpoint": f"{url}/devstoreaccount1",
+    }  # fmt: skip
+    return {"AZURE_STORAGE_CONNECTION_STRING": "".join(f"{name}={value};" for name, value in parts.items())}
+
+
+@contextmanager
+def azure() -> Iterator[str]:
+    """An Azure Blob Storage server without a container: its URL. It takes a second to start."""
+    program = azurite_program()
+    assert program is not None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
+    options += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    server = subprocess.Popen(["node", str(program), *options], stdout=pipe, stderr=null, text=True)
+    assert server.stdout is not None
+    server.stdout.readline()  # it says so when it listens
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+        server.stdout.close()

@@ -2,10 +2,12 @@
 
 import contextlib
 import hashlib
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 @dataclass
@@ -18,6 +20,9 @@ class Served:
     kind: str = "application/octet-stream"
     faults: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    status: int = 200
+    authorization: str = ""
+    """The header without which the answer is 401."""
 
 
 @dataclass
@@ -27,6 +32,8 @@ class FileServer:
     url: str
     files: dict[str, Served] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    calls: dict[str, Callable[[dict[str, Any]], Served]] = field(default_factory=dict)
+    """What answers a POST of a JSON object, by path."""
 
     def put(self, path: str, body: bytes, **more: object) -> str:
         """Serve `body` at `path`, with an ETag of its own unless `etag` is given. Returns its address."""
@@ -66,9 +73,19 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         told: FileServer = self.server.told  # type: ignore[attr-defined]
         told.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-        served = told.files.get(self.path)
+        self._serve(told.files.get(self.path))
+
+    def do_POST(self) -> None:
+        told: FileServer = self.server.told  # type: ignore[attr-defined]
+        told.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._serve(told.calls[self.path](body) if self.path in told.calls else None)
+
+    def _serve(self, served: Served | None) -> None:
         if served is None:
             return self._answer(404, b"not here", {})
+        if served.authorization and self.headers.get("Authorization") != served.authorization:
+            return self._answer(401, b"{}", {"Content-Type": "application/json"})
         fault = served.faults.pop(0) if served.faults else ""
         kind, _, number = fault.partition(":")
         if kind.isdigit():
@@ -76,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": served.etag, "Content-Type": served.kind, **served.headers}
         if served.etag and self.headers.get("If-None-Match") == served.etag:
             return self._answer(304, b"", headers)
-        body, status = served.body, 200
+        body, status = served.body, served.status
         asked = self.headers.get("Range", "")
         if asked and served.ranges and self.headers.get("If-Range") == served.etag:
             start = int(asked.removeprefix("bytes=").rstrip("-"))

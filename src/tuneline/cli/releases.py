@@ -59,6 +59,7 @@ def show(release: str, as_json: bool) -> None:
             "base",
             f"{base.get('name')} {base.get('quantization')} ({found['base']['digest']})" if base else "none",
         ),
+        ("form", manifest.get("form") or ("adapter" if manifest.get("method") == "lora" else None)),
         ("data", manifest.get("data_digest")),
         ("recipe", manifest.get("recipe_digest")),
         ("template", manifest.get("template_hash")),

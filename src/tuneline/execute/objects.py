@@ -114,6 +114,8 @@ def find(uri: str) -> list[Found]:
     def work(fs: Any) -> list[Found]:
         base = str(fs._strip_protocol(_known(uri))).rstrip("/")
         listed = fs.find(base, detail=True)
+        if isinstance(listed, list):  # adlfs, of an object itself
+            listed = {str(name): fs.info(name) for name in listed}
         found = [
             Found(name[len(base) :].lstrip("/"), int(info.get("size") or 0), _tag(info))
             for name, info in listed.items()
@@ -141,6 +143,15 @@ def download(found: Sequence[Found], uri: str, path: Path) -> None:
         fs.get([_join(fs, uri, each.relative) for each in found], [str(target) for target in targets])
 
     _guarded(uri, "read", work)
+
+
+def read(uri: str, start: int, end: int) -> bytes:
+    """The bytes of one object from `start` to before `end`. Raises: as `upload`."""
+
+    def work(fs: Any) -> bytes:
+        return bytes(fs.cat_file(_join(fs, uri, ""), start=start, end=end))
+
+    return _guarded(uri, "read", work)
 
 
 _lock = threading.Lock()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tuneline.plan.components import LINE, Component, Param
 from tuneline.plan.latency import names_latency
-from tuneline.plan.more_tasks import with_latency, with_sets
+from tuneline.plan.more_tasks import with_latency, with_merge, with_sets
 from tuneline.plan.own_line import own_line
 from tuneline_ir import convert
 
@@ -55,6 +55,8 @@ def line_of(project: Values) -> Sequence[Component]:
     Raises: SpecError if the project's own code is too large.
     """
     line = own_line(project) if project.value("train.entry") else LINE
+    if project.value("release.merge") and not project.value("train.entry"):
+        line = with_merge(line)
     line = with_sets(line, project.value("evaluate.sets"))
     if names_latency(project.value("gate")):
         line = with_latency(line, own=bool(project.value("train.entry")))

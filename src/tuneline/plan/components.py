@@ -128,6 +128,12 @@ TUNE = Component(
         _p("weight_decay", _D, "train.weight_decay"), _p("max_grad_norm", _D, "train.max_grad_norm"),
         _p("max_length", _I, "train.max_length"), _p("save_steps", _I, "train.save_steps"),
         _p("dtype", _S, "train.dtype"), _p("seed", _I, "train.seed"),
+        _p("save_total_limit", _I, "train.save_total_limit"), _p("logging_steps", _I, "train.logging_steps"),
+        _p("gradient_checkpointing", _B, "train.gradient_checkpointing"),
+        _p("load_in_4bit", _B, "train.load_in_4bit"),
+        _p("bnb_4bit_quant_type", _S, "train.bnb_4bit_quant_type"),
+        _p("bnb_4bit_compute_dtype", _S, "train.bnb_4bit_compute_dtype"),
+        _p("bnb_4bit_use_double_quant", _B, "train.bnb_4bit_use_double_quant"),
     ),
     inputs=(
         In("base", "base", "base", MODEL), In("train", "prepare", "train", DATASET),

@@ -2,7 +2,7 @@
 
 They are the main set's components over again, reading the set's source; nothing of them reaches `package`, so
 a changed set changes no release's digest. The gate gets each set's report and predictions. Also `measure`,
-where a rule names latency. Pure data.
+where a rule names latency, and `merge`, where releases are merged. Pure data.
 """
 
 from collections.abc import Iterable, Sequence
@@ -51,6 +51,24 @@ def with_latency(line: Sequence[Component], *, own: bool) -> Sequence[Component]
     return (*made[:at], *others, measure, gate, *rest)
 
 
+def with_merge(line: Sequence[Component]) -> Sequence[Component]:
+    """The line with the task `merge` after `tune`, and `verify` serving what it made."""
+    at = next(at for at, step in enumerate(line) if step.name == "tune") + 1
+    rest = [
+        replace(step, inputs=(*step.inputs, In("merged", "merge", "merged", MODEL)))
+        if step.name == "verify"
+        else step
+        for step in line[at:]
+    ]
+    return (*line[:at], MERGE, *rest)
+
+
+MERGE = Component(
+    "merge",
+    params=(Param("model", "STRING", field="name"),),
+    inputs=(In("base", "base", "base", MODEL), In("adapter", "tune", "adapter", MODEL)),
+    outputs=(Out("merged", MODEL),),
+)
 MEASURE = Component(
     "measure",
     params=(

@@ -39,6 +39,20 @@ def card(facts: Facts) -> str:
     return f"---\n{front}\n---\n\n" + "\n\n".join(part for part in parts if part) + "\n"
 
 
+def merged_card(model: str, base: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
+    """README.md of a merged folder: what it is and how it is asked. The numbers are in the package's."""
+    facts = Facts(model, base, trained, {}, {})
+    matter = {**front_matter(facts), "base_model_relation": "finetune", "library_name": "transformers"}
+    front = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True).strip()
+    how = (
+        "The LoRA adapter is folded into these weights, computed in float32 and rounded once to bfloat16:\n\n"
+        "```python\nfrom transformers import AutoModelForCausalLM\n\n"
+        "model = AutoModelForCausalLM.from_pretrained(folder)\n```"
+    )
+    parts = [_introduction(facts).replace("A LoRA adapter for", "A fine-tuning of"), _prompting(facts)]
+    return f"---\n{front}\n---\n\n" + "\n\n".join([*parts, _recipe(facts), f"## Use\n\n{how}"]) + "\n"
+
+
 def front_matter(facts: Facts) -> dict[str, Any]:
     """The card's YAML, by the names of huggingface_hub's ModelCardData."""
     lora = facts.trained["method"] == "lora"

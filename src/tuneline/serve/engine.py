@@ -18,7 +18,8 @@ class Loadable:
     base: Path
     """The base artifact's folder."""
     served: Path
-    """What the runtime loads beyond the base: `adapter.gguf`, or nothing for transformers."""
+    """What the runtime loads beyond the base: `adapter.gguf`, or nothing for transformers. Of a merged
+    release it has the whole model: `model.gguf`, and `merged/` for transformers."""
     adapter: Path
     """The trained adapter as PEFT wrote it, or the full model."""
     tokenizer: Path

@@ -91,6 +91,31 @@ def named_tensors(
     return {f"blk.{layer}.{name}": found[layer, name] for layer, name in sorted(found)}
 
 
+def targets(adapter: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """The matrices that an adapter changes: llama.cpp's name of each to the one of transformers.
+
+    Raises: ModelError, naming each module that has no place in llama.cpp, or the architecture.
+    """
+    architecture = _architecture(config)
+    keys = [key for key in _read(adapter / "adapter_model.safetensors") if ".lora_A." in key]
+    named_tensors({key: np.zeros((1, 1), np.float32) for key in keys}, architecture, config)
+    found = {}
+    for key in keys:
+        matched = _KEY.match(key)
+        assert matched is not None
+        weight = key.removeprefix("base_model.model.").replace(".lora_A.weight", ".weight")
+        found[f"blk.{matched[1]}.{_MODULES[matched[2]]}.weight"] = weight
+    return found
+
+
+def placed(weight: Array, name: str, config: Mapping[str, Any]) -> Array:
+    """A whole matrix [out, in] as llama.cpp keeps it as `name`: query and key rows in its own order."""
+    module = name.split(".")[2]
+    if _architecture(config) in _PERMUTED and module in ("attn_q", "attn_k"):
+        return permuted(weight, _heads(config, module))
+    return weight
+
+
 def permuted(weight: Array, heads: int) -> Array:
     """Rows of a query or key projection as llama.cpp wants them: each head's two halves interleaved.
 

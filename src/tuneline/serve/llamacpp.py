@@ -26,19 +26,22 @@ _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
 
 
 async def start(loadable: Loadable, version: str, *, threads: int, slots: int, context: int) -> "LlamaCpp":
-    """Load the base's GGUF with the served adapter.
+    """Load the base's GGUF with the served adapter, or the served model if it is merged.
 
     Raises: ModelError, naming both files, if one is missing or llama.cpp refuses them.
     """
     model, adapter = loadable.base / "base.gguf", loadable.served / "adapter.gguf"
-    for path in (model, adapter):
+    whole = loadable.served / "model.gguf"
+    for path in [whole] if whole.is_file() else [model, adapter]:
         if not path.is_file():
             raise ModelError(
                 f"There is no model file at {path}.", hint="Run the project again: it makes the file."
             )
     folder = Path(tempfile.mkdtemp(prefix="tuneline-"))
     socket = str(folder / "llama.sock")  # in the temporary folder: a socket's path has at most 107 bytes
-    config = Config(str(model.absolute()), socket, str(adapter.absolute()), slots, context, threads)
+    merged = whole.is_file()
+    loaded, lora = str((whole if merged else model).absolute()), "" if merged else str(adapter.absolute())
+    config = Config(loaded, socket, lora, slots, context, threads)
     command = [sys.executable, "-m", "tuneline.serve.llamacpp_child", config.to_argument()]
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
@@ -74,9 +77,13 @@ class LlamaCpp:
         answer = json.loads(line) if line.startswith(b"{") else {"error": "it died while loading"}
         if "ready" not in answer:
             raise ModelError(
-                f"llama.cpp could not load {self.config.model} with {self.config.adapter}: {answer['error']}",
+                f"llama.cpp could not load {self._files()}: {answer['error']}",
                 hint="Its own words are just above, in the log. An adapter fits one base only.",
             )
+
+    def _files(self) -> str:
+        with_adapter = f" with {self.config.adapter}" if self.config.adapter else ""
+        return f"{self.config.model}{with_adapter}"
 
     @property
     def context(self) -> int:

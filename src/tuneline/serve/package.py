@@ -1,7 +1,8 @@
 """A release's package on disk: what it holds, and the check that it is what it says.
 
     adapter/        the adapter as PEFT wrote it (or the whole model, if all of it was trained)
-    served/         what the runtime loads beyond the base: adapter.gguf for llama.cpp
+    served/         what the runtime loads beyond the base: adapter.gguf for llama.cpp. Of a merged release
+                    merged/, the whole model in Hugging Face's layout, and model.gguf for llama.cpp
     tokenizer/      the tokenizer's files
     template.json   how rows became text: {"format", "prompt", "completion", "hash"}
     rows.txt        the hash of every row it was trained on, sorted

@@ -76,6 +76,8 @@ class Identity:
     served_digest: str
     template_hash: str
     tokenizer_hash: str
+    form: str = "adapter"
+    """`merged` where the runtime loads the whole model; `served_digest` is then its digest too."""
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,13 @@ T = TypeVar("T")
 async def start(
     loadable: Loadable, version: str, *, threads: int, slots: int, context: int
 ) -> "Transformers":
-    """Load the base with its adapter, or the full model. Raises: ModelError if they do not fit."""
+    """Load the base with its adapter, or the merged or full model. Raises: ModelError if they do not fit."""
     pool = ThreadPoolExecutor(1, "model")
     torch.set_num_threads(threads)
     load = asyncio.get_running_loop().run_in_executor
-    model = await load(pool, trainer.load, loadable.base, loadable.adapter, "float32")
+    merged = loadable.served / "merged"
+    base, adapter = (merged, None) if merged.is_dir() else (loadable.base, loadable.adapter)
+    model = await load(pool, trainer.load, base, adapter, "float32")
     limit = int(getattr(model.inner.config, "max_position_embeddings", context) or context)
     return Transformers(version, model, min(context, limit), slots, pool, end_ids(loadable.base, model))
 
@@ -112,12 +114,12 @@ class _Answer:
     @torch.inference_mode()
     def step(self) -> TokenLogprob:
         """Compute and choose one token."""
-        inputs = torch.tensor([self._next])
+        inputs = torch.tensor([self._next], device=self.model.device)
         out = self.model.inner(
             input_ids=inputs, past_key_values=self._cache, use_cache=True, logits_to_keep=1
         )
         self._cache = out.past_key_values
-        logits = out.logits[0, -1].float()  # (vocabulary)
+        logits = out.logits[0, -1].float().cpu()  # (vocabulary)
         logprobs = torch.log_softmax(logits, dim=-1)
         token = choose(logits, self.sampling, self.ids, self._chance)
         self._next = [token]

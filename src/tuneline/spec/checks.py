@@ -43,7 +43,9 @@ def check(project: Project, reading: Reading, faults: Faults) -> None:
 TYPES = ("number", "integer", "boolean", "text")
 """What `data.types` can make of a column."""
 _OF_OWN_CODE = ("data.types", "train.requirements", "train.params", "evaluate.entry", "deploy.entry")
-_OF_A_BASE = ("base_model", "data.prompt", "data.completion", "data.format", "evaluate.max_new_tokens")
+_OF_A_BASE = (
+    "base_model", "data.prompt", "data.completion", "data.format", "evaluate.max_new_tokens", "release.merge",
+)  # fmt: skip
 _OWN = ("train.entry", "train.requirements", "train.params")
 
 
@@ -77,6 +79,9 @@ def _check_without(project: Project, reading: Reading, faults: Faults) -> None:
     if project.deploy.runtime == "pyfunc":
         what = "`deploy.runtime: pyfunc` serves what `train.entry` made, and there is none"
         faults.note(_line(reading, "deploy.runtime"), what)
+    if project.release.merge and project.train.method != "lora":
+        what = "`release.merge` has no effect with `train.method: full`, which makes a whole model"
+        faults.note(_line(reading, "release.merge"), what)
     if project.evaluate.task == "regress":
         faults.note(_line(reading, "evaluate.task"), "`evaluate.task: regress` needs `train.entry`")
 

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 from tuneline.spec.cron import MAX_EVERY_S
 from tuneline.spec.targets import Target
+from tuneline.spec.training import ENTRY as ENTRY
+from tuneline.spec.training import Train
 
 Kind = Literal[
     "text", "integer", "number", "texts", "text_or_texts", "map", "maps", "lists", "free", "duration",
@@ -53,8 +55,6 @@ SAFETY_METRIC: Final[Mapping[str, str]] = {
 """What `evaluate.safety` compares where it does not say, by `evaluate.task`."""
 NAME: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 """Names of models and endpoints: they become parts of host names and of paths."""
-ENTRY: Final = r"[\w./-]+\.py:[A-Za-z_]\w*"
-"""A function of the project's own code: its file, from the project's folder, and its name."""
 METRICS: Final[Mapping[str, tuple[str, ...]]] = {
     "classify": ("accuracy", "f1", "precision", "recall", "confusion_matrix", "ece", "log_loss"),
     "regress": ("mse", "mae", "rmse", "r2"),
@@ -94,8 +94,8 @@ class Data:
     source: str = _key(
         "text",
         REQUIRED,
-        "`pypi://NAME==VERSION/PATH`, `https://...`, `github-issues://OWNER/REPO`, or a path or glob of CSV, "
-        "JSONL, JSON or Parquet files.",
+        "`pypi://NAME==VERSION/PATH`, `kaggle://`, `hf://`, `s3://`, `gs://`, `az://`, `https://`, "
+        "`github-issues://OWNER/REPO`, or a path or glob of CSV, JSONL, JSON or Parquet files.",
     )
     sha256: str = _key(
         "text",
@@ -127,53 +127,6 @@ class Data:
     split: Split = field(default_factory=Split)
     limit: int = _key(
         "integer", 0, "Train on so many rows, those with the smallest hash; 0 takes all.", low=0
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train:
-    """How the base is fine-tuned. Names are those of Transformers, TRL and PEFT."""
-
-    entry: str = _key(
-        "text", "", "Train with code of your own instead: `train.py:main`, see own-code.md.", pattern=ENTRY
-    )
-    requirements: tuple[str, ...] = _key(
-        "texts", (), "What that code needs from PyPI, e.g. `scikit-learn==1.7.*`; not installed here."
-    )
-    params: Mapping[str, Any] = _key("free", {}, "Parameters of your own, given to that code as they are.")
-    method: str = _key("text", "lora", "Train a LoRA adapter, or every weight.", choices=("lora", "full"))
-    r: int = _key("integer", 8, "The rank of LoRA.", low=1, high=4096)
-    lora_alpha: int = _key(
-        "integer", 16, "The scale of LoRA: the adapter is multiplied by `lora_alpha / r`.", low=1, high=65536
-    )
-    lora_dropout: float = _key("number", 0.0, "Dropout before LoRA.", low=0.0, below=1.0)
-    target_modules: str = _key("text_or_texts", "all-linear", "`all-linear`, or names of modules.")
-    learning_rate: float = _key("number", 2e-4, "The highest learning rate.", above=0.0, high=10.0)
-    num_train_epochs: float = _key("number", 1.0, "How often each row is seen.", above=0.0, high=10_000.0)
-    max_steps: int = _key("integer", -1, "Stop after so many optimizer steps; -1 goes by epochs.", low=-1)
-    per_device_train_batch_size: int = _key("integer", 8, "Rows in a batch.", low=1, high=65536)
-    gradient_accumulation_steps: int = _key("integer", 1, "Batches in an optimizer step.", low=1, high=65536)
-    lr_scheduler_type: str = _key(
-        "text", "cosine", "How the learning rate falls.", choices=("cosine", "linear", "constant")
-    )
-    warmup_ratio: float = _key(
-        "number", 0.03, "The fraction of steps over which the learning rate rises.", low=0.0, high=1.0
-    )
-    weight_decay: float = _key("number", 0.0, "AdamW's weight decay.", low=0.0, high=10.0)
-    max_grad_norm: float = _key(
-        "number", 1.0, "Gradients are clipped to this norm; 0 does not clip.", low=0.0
-    )
-    max_length: int = _key(
-        "integer", 512, "Tokens in a row; longer rows are dropped and counted.", low=8, high=1_048_576
-    )
-    save_steps: int = _key("integer", 50, "Optimizer steps between checkpoints.", low=1)
-    dtype: str = _key(
-        "text", "auto", "Of the frozen weights; `auto` is bfloat16 where the processor is good at it.",
-        choices=("auto", "float32", "bfloat16"),
-    )  # fmt: skip
-    seed: int = _key("integer", 42, "Of initialization, order and dropout.", low=0, high=4_294_967_295)
-    init_adapter: str = _key(
-        "text", "", "Go on from the adapter of an earlier release, `MODEL@VERSION`, or from one in a folder."
     )
 
 
@@ -231,6 +184,11 @@ class Release:
         "auto",
         "`required`: it waits until somebody approves it; `auto`: it goes on at once.",
         choices=("auto", "required"),
+    )
+    merge: bool = _key(
+        "flag",
+        False,
+        "Whether LoRA is folded into the base: a whole model is released, beside its adapter.",
     )
 
 
@@ -404,7 +362,8 @@ class Project:
     base_model: str = _key(
         "text",
         "",
-        "What is fine-tuned: an alias (`gemma-3-270m`), a hub id, a folder, or a `.gguf` file.",
+        "What is fine-tuned: an alias (`gemma-3-270m`), a hub id or `hf://`, a folder or `.gguf` here or in "
+        "a bucket.",
     )
     train: Train = field(default_factory=Train)
     evaluate: Evaluate = field(default_factory=Evaluate)

@@ -78,10 +78,14 @@ class Desk:
             found = json.loads(self._pin(address).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and self.has(str(found.get("sha256", ""))) else None
+        if not isinstance(found, dict):
+            return None
+        several = found.get("files", {}).values()
+        digests = {str(found.get("sha256", "")), *(str(one.get("sha256", "")) for one in several)}
+        return found if all(map(self.has, digests)) else None
 
     def save_pin(self, address: str, pin: Mapping[str, Any]) -> None:
-        """Remember what `address` gave: `pin["sha256"]` is the file."""
+        """Remember what `address` gave: `pin["sha256"]` is the file; of several, those of `pin["files"]`."""
         self._pin(address).parent.mkdir(parents=True, exist_ok=True)
         scratch = self._pin(address).with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps(pin, sort_keys=True), encoding="utf-8")

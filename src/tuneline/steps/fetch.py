@@ -1,22 +1,25 @@
 """The `fetch` step: asks the source, and puts its files, whole and by digest, into the run.
 
-It also takes the digest of a base model that is a local path, so that one changed in place is noticed.
+It also takes the digest of a base model that is a local path, or asks what one elsewhere is now, so that one
+changed in place is noticed.
 Never cached: the source is asked every time, and equal bytes make an equal artifact, so what follows is
 cached. Without network it goes on with the copy of an earlier run, and says so.
 """
 
-import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from tuneline.errors import DataError
 from tuneline.execute.files import digest_path
 from tuneline.settings import Settings
-from tuneline.steps.downloads import Desk, digest_file
+from tuneline.steps.base_source import is_remote, remote_digest
+from tuneline.steps.downloads import Desk
 from tuneline.steps.io import Step
-from tuneline.steps.sources import Fetched, Found, open_source
+from tuneline.steps.placing import place
+from tuneline.steps.sources import Fetched, open_source
 
 
 def run(step: Step) -> None:
@@ -29,15 +32,24 @@ def run(step: Step) -> None:
         sha256=str(step.parameters.get("sha256", "")).removeprefix("sha256:").lower(),
         offline=settings.offline,
         note=step.note,
-        progress=_Seldom(step),
+        progress=Seldom(step),
     )
     found = fetch(str(step.parameters["source"]), desk, step.outputs["data"])
-    base = Path(str(step.parameters.get("base_model", "")))
-    step.set("base_digest", digest_path(base)[0] if base.is_absolute() and base.exists() else "")
-    step.describe("data", {"source": found.shown, "files": len(found.files), **found.resolved})
+    step.set("base_digest", _base_digest(str(step.parameters.get("base_model", "")), desk))
+    step.describe(
+        "data", {"source": found.shown, "files": len(found.files), **found.resolved, **found.pinned}
+    )
 
 
-class _Seldom:
+def _base_digest(base_model: str, desk: Desk) -> str:
+    """What changes when a base model that is a path, or lies on a hub or in a bucket, does; "" of a name."""
+    if is_remote(base_model):
+        return remote_digest(base_model, replace(desk, sha256=""))
+    path = Path(base_model)
+    return digest_path(path)[0] if path.is_absolute() and path.exists() else ""
+
+
+class Seldom:
     """Progress at most five times a second: a fast download would write more events than bytes."""
 
     def __init__(self, step: Step) -> None:
@@ -61,7 +73,7 @@ def fetch(source: str, desk: Desk, folder: Path) -> Fetched:
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "files").mkdir(parents=True)
     for file in found.files:
-        _place(file, scratch / "files" / file.name)
+        place(file, scratch / "files" / file.name)
     listed = [
         {
             "path": f"files/{file.name}",
@@ -83,21 +95,4 @@ def _check_sum(found: Fetched, sha256: str) -> None:
             f"{found.shown} is not the file it should be: its SHA-256 is {found.files[0].digest[7:]}, "
             f"not {sha256}.",
             hint="It was changed. If the new file is meant, change `data.sha256`.",
-        )
-
-
-def _place(file: Found, target: Path) -> None:
-    """Link a file of ours, copy anyone else's. Raises DataError if it changed since it was looked at."""
-    if file.ours:
-        try:
-            os.link(file.path, target)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
-                raise
-        else:
-            return
-    shutil.copyfile(file.path, target)
-    if digest_file(target)[0] != file.digest:
-        raise DataError(
-            f"{file.path} changed while it was being read.", hint="Run it again when it is written."
         )

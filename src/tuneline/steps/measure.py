@@ -43,7 +43,7 @@ def run(step: Step) -> None:
     live = live_model(inputs["live"], inputs["base"], str(step.parameters.get("live_base") or ""))
     if live is not None:
         package = inputs["live"]
-        runtime = "llamacpp" if (package / "served" / "adapter.gguf").is_file() else "transformers"
+        runtime = "llamacpp" if any((package / "served").glob("*.gguf")) else "transformers"
         commands["live"] = [
             *("--runtime", runtime, "--model", "measure"), "--base", live[0], "--package", package,
         ]  # fmt: skip

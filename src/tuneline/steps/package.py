@@ -48,6 +48,7 @@ def manifest(facts: Facts, template: Mapping[str, str], folder: Path, rows: str)
         "model": facts.model,
         "base": dict(facts.base),
         "method": trained["method"],
+        **({"form": "merged"} if (folder / "served" / "merged").is_dir() else {}),
         "labels": list(trained["labels"]),
         "template": {"prompt": template["prompt"], "completion": template["completion"]},
         "template_hash": template["hash"],

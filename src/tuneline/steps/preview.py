@@ -21,12 +21,14 @@ import polars as pl
 from tuneline.plan.components import PREPARE
 from tuneline.settings import Settings
 from tuneline.spec.project import Loaded, Project
+from tuneline.steps.base_source import is_remote
 from tuneline.steps.choosing import TEST, TRAIN, by_hash
 from tuneline.steps.downloads import Desk
 from tuneline.steps.fetch import fetch
 from tuneline.steps.own_preview import own_dropped, own_rows
 from tuneline.steps.prepare import Prepared, prepare, recipe_of
 from tuneline.steps.preview_rows import DroppedRow, PreviewRow, Token, dropped_rows
+from tuneline.steps.remote_base import fetch_tokenizer, make_remote_base
 from tuneline.steps.shapes import written
 from tuneline.steps.tables import INDEX
 from tuneline.train.base_models import make_base
@@ -89,14 +91,25 @@ def _tokenizer(base_model: str, settings: Settings, notes: list[str]) -> Tokeniz
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as name:
             made, only = Path(name) / "base", Path(name) / "tokenizer"
-            make_base(base_model, made, notes.append, offline=settings.offline)
             only.mkdir()
-            for file in FILES:
-                if (made / file).is_file():
-                    shutil.copyfile(made / file, only / file)
+            _make_tokenizer(base_model, made, only, settings, notes)
             if not kept.is_dir():
                 only.rename(kept)
     return load(kept)
+
+
+def _make_tokenizer(base_model: str, made: Path, only: Path, settings: Settings, notes: list[str]) -> None:
+    """Put a base's tokenizer into `only`; the base itself, where it takes one, goes to `made`."""
+    if is_remote(base_model):
+        desk = Desk(settings.downloads, os.environ, offline=settings.offline, note=notes.append)
+        if fetch_tokenizer(base_model, only, desk):
+            return
+        make_remote_base(base_model, made, desk)
+    else:
+        make_base(base_model, made, notes.append, offline=settings.offline)
+    for file in FILES:
+        if (made / file).is_file():
+            shutil.copyfile(made / file, only / file)
 
 
 def _rows(prepared: Prepared, tokenizer: Tokenizer, limit: int) -> tuple[PreviewRow, ...]:

@@ -10,7 +10,6 @@ import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -18,16 +17,9 @@ from urllib.parse import urlsplit, urlunsplit
 import certifi
 import httpx
 
-from tuneline.errors import DataError, NetworkError
+from tuneline.errors import DataError
 from tuneline.steps.downloads import Desk
-
-ATTEMPTS = 5
-"""Attempts that bring nothing, one after another, before giving up. An attempt that brings bytes starts the
-count again."""
-UNREACHABLE_ATTEMPTS = 2
-"""The same where no connection could be made at all: usually there is no network."""
-LONGEST_WAIT_S = 60.0
-"""A server that asks for more patience than this is given up."""
+from tuneline.steps.patience import AgainError, patiently, retry_after_s
 
 
 @dataclass(frozen=True)
@@ -56,15 +48,6 @@ class Answer:
     changed: bool
     validators: Validators
     headers: Mapping[str, str]
-
-
-class _AgainError(Exception):
-    """This attempt brought nothing whole; the next may."""
-
-    def __init__(self, what: str, wait_s: float | None = None, unreachable: bool = False) -> None:
-        super().__init__(what)
-        self.wait_s = wait_s
-        self.unreachable = unreachable
 
 
 def client(env: Mapping[str, str]) -> httpx.Client:
@@ -126,22 +109,12 @@ def download(
     Raises: DataError if the server says the file is not there or not for us; NetworkError if it does not
     answer.
     """
-    failures = 0
-    while True:
-        before = _size(scratch)
-        try:
-            return _attempt(http, url, scratch, desk, known, headers or {})
-        except _AgainError as again:
-            failures = 1 if _size(scratch) > before else failures + 1
-            allowed = UNREACHABLE_ATTEMPTS if again.unreachable else ATTEMPTS
-            wait_s = 0.5 * 2.0 ** (failures - 1) if again.wait_s is None else again.wait_s
-            if failures >= allowed or wait_s > LONGEST_WAIT_S:
-                asked = f", asking to wait {wait_s:.0f} s" if wait_s > LONGEST_WAIT_S else ""
-                raise NetworkError(
-                    f"{shown(url)} could not be downloaded: {again}{asked}.",
-                    hint="Check the network and the address, then run it again: what has arrived is kept.",
-                ) from again
-            desk.sleep(wait_s)
+    return patiently(
+        lambda: _attempt(http, url, scratch, desk, known, headers or {}),
+        desk,
+        shown(url),
+        lambda: _size(scratch),
+    )
 
 
 def _attempt(
@@ -162,9 +135,9 @@ def _attempt(
         with http.stream("GET", url, headers=asked) as response:
             return _receive(response, url, scratch, desk, have if "Range" in asked else 0)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise _AgainError(f"no connection ({error})", unreachable=True) from error
+        raise AgainError(f"no connection ({error})", unreachable=True) from error
     except httpx.TransportError as error:
-        raise _AgainError(f"the connection was cut ({str(error) or type(error).__name__})") from error
+        raise AgainError(f"the connection was cut ({str(error) or type(error).__name__})") from error
     except (httpx.InvalidURL, httpx.TooManyRedirects) as error:
         raise DataError(
             f"{shown(url)} is not an address that leads to a file: {error}.", hint="Check it."
@@ -189,7 +162,7 @@ def _receive(response: httpx.Response, url: str, scratch: Path, desk: Desk, have
             desk.progress(file.tell(), total)
         arrived = file.tell()
     if total is not None and arrived != total:
-        raise _AgainError(f"the connection was cut after {arrived} of {total} bytes")
+        raise AgainError(f"the connection was cut after {arrived} of {total} bytes")
     _version_file(scratch).unlink(missing_ok=True)
     return Answer(True, validators, response.headers)
 
@@ -201,9 +174,9 @@ def _refuse(response: httpx.Response, url: str, scratch: Path) -> None:
         return
     if status == 416:
         scratch.unlink(missing_ok=True)
-        raise _AgainError("the server does not have the rest")
+        raise AgainError("the server does not have the rest")
     if status in (408, 425, 429) or status >= 500:
-        raise _AgainError(f"the server answered {status}", _retry_after_s(response))
+        raise AgainError(f"the server answered {status}", retry_after_s(response.headers))
     if status in (401, 403):
         raise DataError(
             f"{shown(url)} is not for us: the server answered {status}.", hint="Check your access."
@@ -219,19 +192,8 @@ def _expected_bytes(response: httpx.Response, start: int) -> int | None:
     unit, _, rest = response.headers.get("content-range", "").partition(" ")
     first, _, total = rest.partition("-")[0], "", rest.partition("/")[2]
     if unit != "bytes" or first != str(start):
-        raise _AgainError(f"the server sent another part than asked for ({rest or 'unnamed'})")
+        raise AgainError(f"the server sent another part than asked for ({rest or 'unnamed'})")
     return int(total) if total.isdigit() else None
-
-
-def _retry_after_s(response: httpx.Response) -> float | None:
-    text = response.headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        asked, now = parsedate_to_datetime(text), parsedate_to_datetime(response.headers.get("date", ""))
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, (asked - now).total_seconds())
 
 
 def _size(path: Path) -> int:

@@ -16,7 +16,7 @@ import polars as pl
 
 from tuneline.errors import DataError, ModelError
 from tuneline.steps.io import Step
-from tuneline.train import fine_tuning, machine
+from tuneline.train import fine_tuning, machine, quantized
 from tuneline.train.checkpoints import Checkpoints
 from tuneline.train.curves import Curves
 from tuneline.train.model import TrainedModel
@@ -29,6 +29,7 @@ from tuneline.types import digest_bytes, digest_json
 def run(step: Step) -> None:
     """Parameters of `train:`; inputs `base`, `train`, `init`; outputs `adapter`, `metrics`, `logs`."""
     recipe = Recipe.parse(step.parameters)
+    quantized.check(recipe)
     split = read_split(step.inputs["train"])
     base = json.loads((step.inputs["base"] / "base.json").read_text(encoding="utf-8"))
     init = find_adapter(step.inputs.get("init"))
@@ -41,7 +42,8 @@ def run(step: Step) -> None:
             hint="Look at `tuneline data preview`, or raise train.max_length.",
         )
     key = training_key(recipe, split, step.inputs["base"], init, threads)
-    progress = _train(step, model, rows, recipe, Checkpoints(step.state / "checkpoints", key))
+    checkpoints = Checkpoints(step.state / "checkpoints", key, recipe.save_total_limit)
+    progress = _train(step, model, rows, recipe, checkpoints)
     facts = {
         "method": recipe.method,
         "base": base,
@@ -79,6 +81,12 @@ def ends(losses: Sequence[float]) -> tuple[float, float]:
     return sum(losses[:part]) / part, sum(losses[-part:]) / part
 
 
+def logged(losses: Sequence[float], every: int) -> list[tuple[int, float]]:
+    """The points of a curve, one each `every` steps, as Trainer has it: (step, mean loss since the last)."""
+    ends = range(every, len(losses) + 1, every)
+    return [(end, sum(losses[end - every : end]) / every) for end in ends]
+
+
 def _train(
     step: Step, model: TrainedModel, rows: Sequence[Example], recipe: Recipe, checkpoints: Checkpoints
 ) -> Progress:
@@ -88,18 +96,24 @@ def _train(
     if past.step:
         step.note(f"Going on from step {past.step}.")
     with Curves(_empty(step.outputs["logs"]), step.clock()) as curves:
-        for number, (loss, rate) in enumerate(zip(past.losses, past.rates, strict=True), 1):
+        for number, loss in logged(past.losses, recipe.logging_steps):
+            rate = past.rates[number - 1]
             curves.add(number, {"train/loss": loss, "train/learning_rate": rate}, step.clock())
+        losses = past.losses[len(past.losses) // recipe.logging_steps * recipe.logging_steps :]
 
         def report(point: Point) -> None:
+            losses.append(point.loss)
+            if point.step % recipe.logging_steps and point.step < point.total:
+                return
             numbers = {
-                "loss": point.loss,
+                "loss": sum(losses) / len(losses),
                 "tokens_per_s": point.tokens / max(point.seconds, 1e-9),
                 "learning_rate": point.learning_rate,
                 "grad_norm": point.grad_norm,
             }
             step.progress(point.step, point.total, "steps", **numbers)
             curves.add(point.step, {f"train/{name}": value for name, value in numbers.items()}, step.clock())
+            losses.clear()
 
         with step.model_at_work():
             return train(model, rows, recipe, checkpoints, report, step.clock)

@@ -3,6 +3,8 @@ it is the model that was trained. A proof that fails ends the run; its every rea
 """
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import Any
 
 from tuneline.errors import ModelError, ProofError
 from tuneline.execute.files import digest_path
-from tuneline.serve import asking, child, gguf_adapter, package, proof, runtimes
+from tuneline.serve import asking, child, gguf_adapter, gguf_merged, package, proof, runtimes
 from tuneline.serve.asking import Question, Reply
 from tuneline.serve.loading import read_json
 from tuneline.serve.prompting import field_of, with_template
@@ -40,12 +42,14 @@ class Subject:
     test: Path
     dtype: str = "auto"
     answer_tokens: int = MAX_ANSWER
+    merged: Path | None = None
+    """The whole model in Hugging Face's layout, where the release is merged."""
 
 
 def run(step: Step) -> None:
     """Parameters: runtime, dtype, max_length, task, max_new_tokens.
 
-    Inputs: base, adapter, test, report. Puts out served and proof.
+    Inputs: base, adapter, test, report, and merged where the release is. Puts out served and proof.
 
     Raises: ProofError with every reason if the runtime does not give what was trained.
     """
@@ -57,6 +61,7 @@ def run(step: Step) -> None:
         step.inputs["test"],
         str(step.parameters["dtype"]),
         answer_tokens(step.parameters),
+        step.inputs.get("merged"),
     )
     make_served(subject)
     found = prove(subject, step)
@@ -81,6 +86,8 @@ def make_served(subject: Subject) -> None:
     """
     subject.served.mkdir(parents=True)
     trained = read_json(subject.adapter / "tuneline.json")
+    if subject.merged is not None:
+        shutil.copytree(subject.merged, subject.served / "merged", copy_function=_link)
     if subject.runtime != "llamacpp":
         (subject.served / "transformers.json").write_text('{"runtime": "transformers"}\n', encoding="utf-8")
         return
@@ -89,6 +96,9 @@ def make_served(subject: Subject) -> None:
             "All of the model was trained (train.method: full); llama.cpp serves a base with an adapter.",
             hint="Set deploy.runtime: transformers, or train.method: lora.",
         )
+    if subject.merged is not None:
+        gguf_merged.convert(subject.base, subject.adapter, subject.merged, subject.served / "model.gguf")
+        return
     gguf_adapter.convert(
         subject.adapter, read_json(subject.base / "config.json"), subject.served / "adapter.gguf"
     )
@@ -135,6 +145,7 @@ def identify(subject: Subject) -> Identity:
         served_digest=digest_path(subject.served)[0],
         template_hash=str(trained["template_hash"]),
         tokenizer_hash=tokenizer_hash(subject.base),
+        form="adapter" if subject.merged is None else "merged",
     )
 
 
@@ -183,6 +194,14 @@ def failure(found: Proof) -> ProofError:
         hint="Nothing was released. docs/proof.md says what each reason means.",
         details=list(found.reasons),
     )
+
+
+def _link(source: str, target: str) -> None:
+    """A file of another artifact, in a second place without its bytes; copied where that cannot be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _replies(subject: Subject, questions: list[Question], at_work: AtWork) -> list[Reply]:

@@ -75,7 +75,7 @@ def add_adapter(model: Any, recipe: Recipe, base_name: str) -> PeftModel:
 def save_adapter(model: PeftModel, folder: Path) -> None:
     """Write the adapter in PEFT's format, in float32."""
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    tensors = {name: state[name].detach().to(torch.float32).contiguous() for name in sorted(state)}
+    tensors = {name: state[name].detach().to("cpu", torch.float32).contiguous() for name in sorted(state)}
     (folder / WEIGHTS).write_bytes(to_safetensors(tensors, {"format": "pt"}))
     settings = {key: _plain(value) for key, value in model.peft_config["default"].to_dict().items()}
     settings["inference_mode"] = True

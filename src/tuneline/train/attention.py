@@ -69,8 +69,8 @@ def _unseen(mask: Tensor | None, scores: Tensor) -> Tensor:
     low = torch.finfo(scores.dtype).min
     length = scores.shape[-1]
     if mask is None:
-        return torch.full((length, length), low, dtype=scores.dtype).triu_(1)
+        return torch.full((length, length), low, dtype=scores.dtype, device=scores.device).triu_(1)
     mask = mask[:, :, :, :length].unsqueeze(1)
     if mask.dtype == torch.bool:
-        return torch.zeros(mask.shape, dtype=scores.dtype).masked_fill_(~mask, low)
+        return torch.zeros(mask.shape, dtype=scores.dtype, device=scores.device).masked_fill_(~mask, low)
     return mask.to(scores.dtype)

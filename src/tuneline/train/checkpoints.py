@@ -2,8 +2,8 @@
 guards what is in it.
 
 A training killed at any moment goes on from the newest whole one and ends with the same bytes as one left
-alone. Two are kept. One whose `key` is another training's (other rows, recipe, base, threads or versions) is
-not taken.
+alone. As many are kept as `train.save_total_limit` says. One whose `key` is another training's (other rows,
+recipe, base, threads or versions) is not taken.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-_STATE, _CHECKSUM, _KEPT = "state.pt", "sha256", 2
+_STATE, _CHECKSUM = "state.pt", "sha256"
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,11 @@ class Checkpoints:
     folder: Path
     key: str
     """What the training is made of, as a digest."""
+    keep: int = 2
+    """How many."""
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Keep `state` as of optimizer step `step`; the one before the last goes. Raises OSError, leaving
+        """Keep `state` as of optimizer step `step`; the oldest goes. Raises OSError, leaving
         the others whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for left_over in self.folder.glob("*.part"):
@@ -45,7 +47,7 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)
         scratch.rename(target)
         _sync_folder(self.folder)
-        for old in self._whole()[_KEPT:]:
+        for old in self._whole()[self.keep :]:
             shutil.rmtree(old)
         return target
 

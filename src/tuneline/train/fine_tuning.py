@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from tuneline.errors import ModelError
-from tuneline.train import adapters, fused, machine
+from tuneline.train import adapters, fused, machine, quantized
 from tuneline.train.model import TrainedModel, load_network
 from tuneline.train.recipe import Recipe
 from tuneline.train.tokenizer import load as load_tokenizer
@@ -30,7 +30,7 @@ def prepare(base: Path, init: Path | None, recipe: Recipe, base_name: str) -> Tr
         network = load_network(init or base, torch.float32)
         network.requires_grad_(True)
         return TrainedModel(network, tokenizer)
-    network = load_network(base, machine.choose_dtype(recipe.dtype))
+    network = load_network(base, machine.choose_dtype(recipe.dtype), quantized.settings(recipe))
     network.requires_grad_(False)
     targets = adapters.choose_targets(network, recipe.target_modules)
     if init is None:
@@ -51,7 +51,7 @@ def save(model: TrainedModel, folder: Path, recipe: Recipe) -> None:
     state = model.network.state_dict()
     if model.network.config.tie_word_embeddings:
         state = {name: value for name, value in state.items() if not name.startswith("lm_head.")}
-    tensors = {name: state[name].to(torch.bfloat16).contiguous() for name in sorted(state)}
+    tensors = {name: state[name].to("cpu", torch.bfloat16).contiguous() for name in sorted(state)}
     (folder / "model.safetensors").write_bytes(to_safetensors(tensors, {"format": "pt"}))
     settings = {key: value for key, value in model.network.config.to_dict().items() if key != "_name_or_path"}
     settings |= {"dtype": "bfloat16", "architectures": [type(model.network).__name__]}

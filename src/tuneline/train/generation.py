@@ -61,7 +61,8 @@ def generate(
             [[model.tokenizer.pad_id] * (width - len(prompts[row])) + [*prompts[row]] for row in batch]
         )
         mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in batch])
-        made = model.inner.generate(input_ids=ids, attention_mask=mask)[:, width:]
+        there = model.device
+        made = model.inner.generate(input_ids=ids.to(there), attention_mask=mask.to(there))[:, width:]
         for row, answer in zip(batch, made.tolist(), strict=True):
             end = next((at for at, token in enumerate(answer) if token in ends), len(answer))
             found[row] = answer[:end]

@@ -11,9 +11,16 @@ _FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """Processor flags (x86 and Arm) with which bfloat16 matrix products are faster than float32."""
 
 
+def device() -> torch.device:
+    """Where models compute: the first GPU that CUDA shows (`CUDA_VISIBLE_DEVICES`), else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def choose_dtype(asked: str) -> torch.dtype:
-    """The dtype of frozen weights and of what flows through them: `auto` is bfloat16 where the processor is
-    good at it."""
+    """The dtype of frozen weights and of what flows through them: `auto` is bfloat16 where the processor, or
+    the GPU, is good at it."""
+    if asked == "auto" and device().type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if asked == "auto":
         return torch.bfloat16 if _processor_flags() & _FAST_BFLOAT16 else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[asked]
@@ -25,6 +32,9 @@ def settle(seed: int) -> int:
     `OMP_NUM_THREADS` decides the threads where it is set; sums in another order give other last bits.
     """
     threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # without it CUDA has no deterministic products
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)

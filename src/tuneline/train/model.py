@@ -45,6 +45,12 @@ class TrainedModel:
         """The transformers model itself, its layers changed by the adapter if there is one."""
         return self.network.get_base_model() if hasattr(self.network, "peft_config") else self.network
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        found: torch.device = next(self.network.parameters()).device
+        return found
+
     def prompt_token_ids(self, prompt: str) -> list[int]:
         """The ids of a prompt, exactly as in training: with BOS where the model has one."""
         return self.tokenizer.encode(prompt)
@@ -52,15 +58,18 @@ class TrainedModel:
     def logits_at(
         self, ids: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
     ) -> torch.Tensor:
-        """Logits after the token at each (row, column): [n, vocabulary], float32.
+        """Logits after the token at each (row, column): [n, vocabulary], float32, where the model computes.
 
         Args:
             ids, mask: [batch, length]; mask is 0 on padding, which stands at the end.
             rows, columns: [n], where the head is computed.
         """
-        decoder = self.inner.get_decoder()
-        hidden = decoder(input_ids=ids, attention_mask=_mask_or_none(mask), use_cache=False).last_hidden_state
-        return head_logits(self.inner, hidden[rows, columns])
+        decoder, there = self.inner.get_decoder(), self.device
+        seen = _mask_or_none(mask)
+        hidden = decoder(
+            input_ids=ids.to(there), attention_mask=None if seen is None else seen.to(there), use_cache=False
+        ).last_hidden_state
+        return head_logits(self.inner, hidden[rows.to(there), columns.to(there)])
 
     @torch.inference_mode()
     def continuation_logprobs(
@@ -86,7 +95,7 @@ class TrainedModel:
             scores = torch.log_softmax(
                 self.logits_at(ids, mask, rows, columns - 1), dim=-1
             )  # (n, vocabulary)
-            given = scores[torch.arange(len(places)), ids[rows, columns]]
+            given = scores.gather(1, ids[rows, columns].to(scores.device).unsqueeze(1)).squeeze(1)
             top, top_ids = scores.topk(2, dim=-1)
             for (n, _), logprob, pair, best in zip(
                 places, given.tolist(), top.tolist(), top_ids[:, 0].tolist(), strict=True
@@ -114,8 +123,11 @@ def load(base: Path, adapter: Path | None, dtype: str = "auto") -> TrainedModel:
     return TrainedModel(network, tokenizer)
 
 
-def load_network(folder: Path, dtype: torch.dtype) -> Any:
-    """The transformers model in `folder`, its weights mapped if they are of `dtype`. Raises ModelError."""
+def load_network(folder: Path, dtype: torch.dtype, quantization: Any = None) -> Any:
+    """The transformers model in `folder`, its weights mapped if they are of `dtype`.
+
+    quantization: transformers' own config of it, or None. Raises: ModelError.
+    """
     machine.quiet()
     try:
         name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
@@ -126,13 +138,18 @@ def load_network(folder: Path, dtype: torch.dtype) -> Any:
         ) from error
     except AttributeError as error:
         raise ModelError(f"This transformers does not know `{name}`.", hint="Update transformers.") from error
+    more = (
+        {}
+        if quantization is None
+        else {"quantization_config": quantization, "device_map": {"": machine.device()}}
+    )
     try:
         network = kind.from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention.register(), local_files_only=True
+            folder, dtype=dtype, attn_implementation=attention.register(), local_files_only=True, **more
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"The model in {folder} cannot be loaded: {error}") from error
-    return network
+    return network if quantization is not None else network.to(machine.device())
 
 
 def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:

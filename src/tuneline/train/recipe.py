@@ -12,7 +12,15 @@ _CHOICES = {
     "method": ("lora", "full"),
     "lr_scheduler_type": ("cosine", "linear", "constant"),
     "dtype": ("auto", "float32", "bfloat16"),
+    "bnb_4bit_quant_type": ("nf4", "fp4"),
+    "bnb_4bit_compute_dtype": ("auto", "float32", "bfloat16"),
 }
+
+_UNSEEN = ("save_total_limit", "logging_steps", "gradient_checkpointing")
+"""What changes nothing of what is learned."""
+_NEWER = (
+    "load_in_4bit", "bnb_4bit_quant_type", "bnb_4bit_compute_dtype", "bnb_4bit_use_double_quant",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,16 @@ class Recipe:
     """Optimizer steps between checkpoints."""
     dtype: str = "auto"
     seed: int = 42
+    save_total_limit: int = 2
+    """Checkpoints kept."""
+    logging_steps: int = 1
+    """Optimizer steps between two points of the curves."""
+    gradient_checkpointing: bool = False
+    load_in_4bit: bool = False
+    bnb_4bit_quant_type: str = "nf4"
+    bnb_4bit_compute_dtype: str = "auto"
+    """`auto` is as `dtype`."""
+    bnb_4bit_use_double_quant: bool = False
 
     @classmethod
     def parse(cls, parameters: Mapping[str, Any]) -> Self:
@@ -55,8 +73,14 @@ class Recipe:
         return recipe
 
     def to_json(self) -> dict[str, Any]:
-        """Every field, for manifests."""
-        return asdict(self)
+        """Every field that decides what is learned, for manifests: equal trainings are equal, however often
+        they were shown. Of 4 bits only where there are: older releases stay what they are.
+        """
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in _UNSEEN and (name not in _NEWER or self.load_in_4bit)
+        }
 
     def total_steps(self, batches: int) -> int:
         """How many optimizer steps a training over `batches` batches an epoch takes."""
@@ -88,7 +112,8 @@ class Recipe:
             if getattr(self, name) not in choices
         ]
         positive = ("r", "lora_alpha", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
-                    "gradient_accumulation_steps", "max_length", "save_steps")  # fmt: skip
+                    "gradient_accumulation_steps", "max_length", "save_steps",
+                    "save_total_limit", "logging_steps")  # fmt: skip
         faults += [
             f"train.{name}: {getattr(self, name)} is not above 0"
             for name in positive
@@ -102,6 +127,8 @@ class Recipe:
 
 
 def _typed(kind: Any, value: Any) -> Any:
+    if kind is bool:
+        return value in (True, 1, "true", "True")
     if kind is int:
         return int(value)
     return float(value) if kind is float else str(value)

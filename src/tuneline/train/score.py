@@ -88,7 +88,7 @@ def _next_token(model: TrainedModel, rows: Sequence[Question]) -> NDArray[np.flo
     logits = model.logits_at(ids, mask, torch.arange(len(rows)), last)  # (rows, vocabulary)
     wanted = torch.tensor([[answer[0] for answer in row.answers] for row in rows])
     return np.asarray(
-        logits.gather(1, wanted).double().numpy()
+        logits.gather(1, wanted.to(logits.device)).double().cpu().numpy()
     )  # what is the same for all labels cancels out
 
 
@@ -100,7 +100,7 @@ def _continuations(
     places = [(n, c) for n, (context, _) in enumerate(pairs) for c in range(len(context), len(texts[n]))]
     at, columns = torch.tensor(places).T
     scores = torch.log_softmax(model.logits_at(ids, mask, at, columns - 1), dim=-1)
-    given = scores[torch.arange(len(places)), ids[at, columns]].double()
+    given = scores.gather(1, ids[at, columns].to(scores.device).unsqueeze(1)).squeeze(1).double().cpu()
     return torch.zeros(len(pairs), dtype=torch.double).index_add(0, at, given).tolist()
 
 

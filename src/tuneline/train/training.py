@@ -77,7 +77,7 @@ def train(
     size = recipe.per_device_train_batch_size
     per_epoch = recipe.steps_per_epoch(-(-len(rows) // size))
     total = recipe.total_steps(-(-len(rows) // size))
-    model.network.train()
+    prepare_network(model, recipe)
     batches: list[list[int]] = []
     while progress.step < total:
         began = clock()
@@ -100,6 +100,13 @@ def train(
     return progress
 
 
+def prepare_network(model: TrainedModel, recipe: Recipe) -> None:
+    """Turn on what a model does only while it is trained."""
+    model.network.train()
+    if recipe.gradient_checkpointing:  # of layers that are not re-entered: frozen embeddings need no gradient
+        model.inner.gradient_checkpointing_enable({"use_reentrant": False})
+
+
 def batch_loss(model: TrainedModel, rows: Sequence[Example]) -> tuple[torch.Tensor, int]:
     """The summed loss of the learned tokens of `rows`, in nats, and how many they are."""
     ids, mask = pad([row.ids for row in rows], model.tokenizer.pad_id)
@@ -108,7 +115,8 @@ def batch_loss(model: TrainedModel, rows: Sequence[Example]) -> tuple[torch.Tens
     ]
     at, columns = torch.tensor(places).T
     logits = model.logits_at(ids, mask, at, columns - 1)
-    return nn.functional.cross_entropy(logits, ids[at, columns], reduction="sum"), len(places)
+    given = ids[at, columns].to(logits.device)
+    return nn.functional.cross_entropy(logits, given, reduction="sum"), len(places)
 
 
 def _step(
@@ -123,7 +131,7 @@ def _step(
     mixed = recipe.method == "full" and recipe.dtype != "float32"
     total = 0.0
     for batch in batches:
-        with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
+        with torch.autocast(model.device.type, torch.bfloat16) if mixed else nullcontext():
             loss, _ = batch_loss(model, batch)
         (loss / learned).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
@@ -156,6 +164,7 @@ def _state(
         "weights": {name: value.detach() for name, value in parameters.items()},
         "optimizer": optimizer.state_dict(),
         "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "progress": vars(progress).copy(),
     }
 
@@ -169,5 +178,7 @@ def _resume(
         for name, value in parameters.items():
             value.copy_(state["weights"][name])
     optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
+    torch.set_rng_state(state["random"].cpu())
+    if torch.cuda.is_available() and state.get("random_cuda"):
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["random_cuda"]])
     return Progress.of(state)

@@ -7,7 +7,7 @@ Adding a source is adding such a file; nothing else names it.
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ class Fetched:
     """What the address meant, without times and places on this machine: equal content gives equal values."""
     shown: str
     """The address without secrets and local paths."""
+    pinned: Mapping[str, Any] = field(default_factory=dict)
+    """Which version of the source it was: a commit, a number, ETags. On record, but no part of the content:
+    another version with equal files is the same data."""
 
 
 def open_source(address: str) -> Callable[..., Fetched]:
