@@ -84,6 +84,8 @@ class Store:
             done = subprocess.run(
                 [*probe, "--storage-driver", "overlay", "info"], capture_output=True, check=False
             )
+            for left in ("probe", "probe-run"):
+                shutil.rmtree(self.root / left, ignore_errors=True)
             known.write_text("overlay" if done.returncode == 0 else "vfs")
         return known.read_text()
 
