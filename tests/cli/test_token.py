@@ -51,6 +51,40 @@ def test_what_cannot_be_a_token_is_told(tuneline, monkeypatch):
     assert "on the machine of the server" in tuneline("token", "list").err
 
 
+def test_tokens_of_a_folder_are_kept_as_a_mounted_secret_lays_them_out(tuneline, tmp_path):
+    """Kubernetes writes the files of a secret below `..data` and links to them."""
+    folder = tmp_path / "tokens"
+    (folder / "..data").mkdir(parents=True)
+    texts = {name: tuneline("token", "generate").out for name in ("admin", "grafana")}
+    for name, text in texts.items():
+        (folder / "..data" / name).write_text(text)
+        (folder / name).symlink_to(f"..data/{name}")
+    first = tuneline("token", "keep", str(folder), "--read-only", "grafana")
+    assert (first.code, first.out) == (0, "admin new\ngrafana new\n")
+    rows = json.loads(tuneline("token", "list", "--json").out)
+    assert {row["name"]: row["read_only"] for row in rows} == {"admin": False, "grafana": True}
+    assert json.loads(tuneline("token", "keep", str(folder), "--json").out) == {
+        "admin": "kept",
+        "grafana": "kept",
+    }
+    tuneline("token", "revoke", "admin")
+    again = tuneline("token", "keep", str(folder))
+    assert "admin revoked\n" in again.out
+    assert "put a new token" in again.err
+    assert not any(text.strip() in again.out + again.err for text in texts.values())
+
+
+def test_a_folder_that_holds_no_tokens_is_told(tuneline, tmp_path):
+    assert "cannot be read" in tuneline("token", "keep", str(tmp_path / "none")).err
+    assert "has no file" in tuneline("token", "keep", str(tmp_path)).err
+    (tmp_path / "admin").write_text("hunter2")
+    wrong = tuneline("token", "keep", str(tmp_path))
+    assert wrong.code == 2
+    assert "`admin` is no token" in wrong.err
+    assert "hunter2" not in wrong.err
+    assert "no such file" in tuneline("token", "keep", str(tmp_path), "--read-only", "ci").err
+
+
 @pytest.mark.parametrize(
     "text, seconds", [("90m", 5400), ("12h", 43_200), ("30d", 2_592_000), ("1w", 604_800)]
 )

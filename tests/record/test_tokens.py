@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tuneline.errors import ConflictError, NotFoundError, SettingError
+from tuneline.record.tokens import new_token
 
 NOW = 1_800_000_000.0
 
@@ -61,3 +62,38 @@ def test_the_list_tells_when_a_token_was_used_and_never_its_digest(record):
     (row,) = record.tokens.all()
     assert (row["name"], row["used_at"]) == ("ci", NOW + 5)
     assert "digest" not in row
+
+
+def test_a_token_made_elsewhere_is_kept_and_followed_by_another(record):
+    first, second = new_token(), new_token()
+    assert record.tokens.keep("ci", first, NOW) == "new"
+    assert record.tokens.keep("ci", first, NOW + 1, read_only=True) == "kept"
+    assert record.tokens.check(first, NOW + 2).read_only
+    assert record.tokens.keep("ci", second, NOW + 3) == "replaced"
+    assert record.tokens.check(first, NOW + 4) is None
+    assert record.tokens.check(second, NOW + 4).name == "ci"
+    assert len(record.tokens.all()) == 2
+
+
+def test_what_was_revoked_is_not_brought_back_by_keeping_it(record):
+    token, other = new_token(), new_token()
+    record.tokens.keep("ci", token, NOW)
+    record.tokens.revoke("ci", NOW + 1)
+    assert record.tokens.keep("ci", token, NOW + 2) == "revoked"
+    assert record.tokens.check(token, NOW + 3) is None
+    record.tokens.keep("ci", other, NOW + 4)
+    assert record.tokens.keep("ci", token, NOW + 5) == "revoked"
+    assert record.tokens.check(other, NOW + 6).name == "ci"
+
+
+def test_a_token_has_one_name_and_one_secret(record):
+    token = new_token()
+    record.tokens.keep("ci", token, NOW)
+    changed = token[:-1] + ("A" if token[-1] != "A" else "B")
+    for name, text in (("cd", token), ("ci", changed)):
+        with pytest.raises(ConflictError, match="known as `ci`, or was changed"):
+            record.tokens.keep(name, text, NOW)
+    with pytest.raises(SettingError, match="`ci` is no token") as wrong:
+        record.tokens.keep("ci", "hunter2", NOW)
+    assert "hunter2" not in wrong.value.message + wrong.value.hint
+    assert record.tokens.check(token, NOW).name == "ci"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,7 @@ from tuneline.errors import SettingError
 if TYPE_CHECKING:
     from tuneline.record.tokens import Tokens
 
+GENERATE = "`tuneline token generate > FOLDER/NAME`"
 UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 LONGEST_S = 100 * 365 * 86_400
 
@@ -52,6 +54,45 @@ def create(name: str, expires: str | None, read_only: bool, as_json: bool) -> No
     )
 
 
+@token.command()
+def generate() -> None:
+    """Print a new token that no server knows yet: for a secret that `tuneline token keep` reads."""
+    from tuneline.record.tokens import new_token  # noqa: PLC0415 - SQLAlchemy, which no --help needs
+
+    click.echo(new_token())
+
+
+@token.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--read-only", multiple=True, metavar="NAME", help="That one may change nothing. Repeatable.")
+@json_option
+def keep(folder: Path, read_only: tuple[str, ...], as_json: bool) -> None:
+    """Let the files of FOLDER be good tokens, each called as its file: a secret mounted into a pod.
+
+    Another token of the same name is revoked; one that was revoked stays so. Files whose names begin with a
+    dot are left alone.
+    """
+    given = kept_in(folder)
+    unknown = sorted(set(read_only) - set(given))
+    if unknown:
+        raise SettingError(
+            f"--read-only names {', '.join(unknown)}, and {folder} has no such file.",
+            hint=f"It has {', '.join(given) or 'none'}.",
+        )
+    with _tokens() as tokens:
+        now = time.time()
+        found = {
+            name: tokens.keep(name, text, now, read_only=name in read_only) for name, text in given.items()
+        }
+    if as_json:
+        print_json(found)
+        return
+    for name, state in found.items():
+        click.echo(f"{name} {state}")
+        if state == "revoked":
+            say(f"{name} was revoked and stays so: put a new token into {folder / name}.")
+
+
 @token.command(name="list")
 @click.option("--all", "every", is_flag=True, help="Also those that were revoked or have expired.")
 @json_option
@@ -83,6 +124,23 @@ def revoke(name: str, as_json: bool) -> None:
         print_json({"name": name, "state": "revoked"})
     else:
         click.echo(f"{name} revoked")
+
+
+def kept_in(folder: Path) -> dict[str, str]:
+    """The text of every file in `folder`, by name. Raises SettingError if there is none."""
+    try:
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+        found = {path.name: path.read_text(encoding="utf-8", errors="replace").strip() for path in files}
+    except OSError as error:
+        raise SettingError(
+            f"The folder {folder} cannot be read: {error.strerror}.",
+            hint="Give a folder with a file a token.",
+        ) from error
+    if not found:
+        raise SettingError(
+            f"The folder {folder} has no file.", hint=f"{GENERATE} prints what belongs in one."
+        )
+    return found
 
 
 def lasting(text: str) -> float:

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, RowMapping, and_, insert, or_, select, update
 
@@ -24,6 +25,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 USED_S = 60.0
 """`used_at` is this exact, in seconds: a token that asks ten times a second is not written down each time."""
 _SHAPE = re.compile(r"tl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+GENERATE = "`tuneline token generate`"
+Kept = Literal["new", "replaced", "kept", "revoked"]
+"""What `Tokens.keep` found: the name is new, had another token, has had this one, or this one was revoked."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +55,43 @@ class Tokens:
 
         Raises: SettingError for a name that is none; ConflictError if a good token has it.
         """
-        if not NAME.fullmatch(name):
-            raise SettingError(
-                f"`{name}` cannot be a token's name.",
-                hint="Up to 64 letters, digits, dots, dashes, underscores and @; a letter or digit first.",
-            )
-        id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        _check_name(name)
+        made = new_token()
         with self._store.write(durable=True) as db:
             if db.scalar(select(tokens.c.id).where(tokens.c.name == name, _good(at))) is not None:
                 raise ConflictError(
                     f"There is a token `{name}` already.",
                     hint=f"Choose another name, or `tuneline token revoke {name}` first.",
                 )
-            db.execute(
-                insert(tokens).values(
-                    id=id,
-                    name=name,
-                    digest=_digest(secret),
-                    read_only=int(read_only),
-                    created_at=at,
-                    expires_at=expires_at,
+            db.execute(insert(tokens).values(**_row(name, made, at, read_only), expires_at=expires_at))
+        return made
+
+    def keep(self, name: str, token: str, at: float, *, read_only: bool = False) -> Kept:
+        """Make `token`, which was made elsewhere (`new_token`), the good one called `name`, in one
+        transaction; any other one of that name is revoked. What was revoked itself stays so.
+
+        Raises: SettingError for a name or a token that is none; ConflictError if it is known by another name.
+        """
+        _check_name(name)
+        if not is_token(token):
+            raise SettingError(f"What is given for `{name}` is no token.", hint=f"{GENERATE} prints one.")
+        row = _row(name, token, at, read_only)
+        with self._store.write(durable=True) as db:
+            found = db.execute(select(tokens).where(tokens.c.id == row["id"])).mappings().first()
+            if found is not None and (found["name"], found["digest"]) != (name, row["digest"]):
+                raise ConflictError(
+                    f"The token given for `{name}` is known as `{found['name']}`, or was changed.",
+                    hint=f"Every name has its own: {GENERATE} prints one.",
                 )
-            )
-        return f"{PREFIX}{id}_{secret}"
+            others = and_(tokens.c.name == name, tokens.c.id != row["id"], _good(at))
+            if found is not None and found["revoked_at"] is not None:
+                return "revoked"
+            replaced = db.execute(update(tokens).where(others).values(revoked_at=at)).rowcount
+            if found is None:
+                db.execute(insert(tokens).values(**row))
+                return "replaced" if replaced else "new"
+            db.execute(update(tokens).where(tokens.c.id == row["id"]).values(read_only=row["read_only"]))
+        return "kept"
 
     def check(self, token: str, at: float) -> Caller | None:
         """Who holds `token`; None if it is none of ours, has expired or was revoked."""
@@ -112,6 +132,32 @@ class Tokens:
             f"There is no token `{name}` that could be revoked.",
             hint=f"Good tokens: {', '.join(names)}." if names else "There is no good token.",
         )
+
+
+def new_token() -> str:
+    """The text of a token that no record knows yet: an id, and 256 bits by chance."""
+    return f"{PREFIX}{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` has the form of a token."""
+    return _SHAPE.fullmatch(text) is not None
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise SettingError(
+            f"`{name}` cannot be a token's name.",
+            hint="Up to 64 letters, digits, dots, dashes, underscores and @; a letter or digit first.",
+        )
+
+
+def _row(name: str, token: str, at: float, read_only: bool) -> dict[str, Any]:
+    shape = _SHAPE.fullmatch(token)
+    assert shape is not None
+    id, secret = shape.groups()
+    digest = _digest(secret)
+    return {"id": id, "name": name, "digest": digest, "read_only": int(read_only), "created_at": at}
 
 
 def _good(at: float) -> ColumnElement[bool]:
