@@ -65,6 +65,13 @@ class Desired:
     """Headers that keep a user with one revision, in order; empty: the router's own."""
     monitor: Mapping[str, Any] = field(default_factory=dict)
     """The project's `monitor`, as JSON; empty where it said nothing, or none is known."""
+    deploy: Mapping[str, Any] = field(default_factory=dict)
+    """The project's `deploy`, as JSON: what a cluster takes of it stands in no field of its own."""
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether it is served on a cluster instead of on this machine."""
+        return self.deploy.get("on") == "kubernetes"
 
 
 @dataclass(frozen=True)

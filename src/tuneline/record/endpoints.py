@@ -318,6 +318,7 @@ def _desired(row: RowMapping, trial: Trial | None) -> Desired:
         trial=trial,
         sticky=tuple((deploy.get("rollout") or {}).get("sticky", ())),
         monitor=deploy.get("monitor") or {},
+        deploy={**deploy, "endpoint": row["name"]},
     )
 
 
