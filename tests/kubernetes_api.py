@@ -63,7 +63,7 @@ class Router(Pod):
         if not self.knows(headers.get(TOKEN) or ""):
             return 401, {"error": "wrong key"}
         url = urlsplit(path)
-        if (method, url.path) == ("PUT", "/traffic"):
+        if (method, url.path) == ("POST", "/traffic"):
             return 200, {"applied": self.bring(body)}
         if url.path == "/segments":
             return 200, {"segments": self.segments()}
@@ -291,7 +291,7 @@ def handler(cluster):
             self.end_headers()
             self.wfile.write(out)
 
-        do_GET = do_PATCH = do_POST = do_PUT = do_DELETE = reply
+        do_GET = do_PATCH = do_POST = do_DELETE = reply
 
         def log_message(self, *_):
             return

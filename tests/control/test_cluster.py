@@ -144,6 +144,37 @@ def test_a_new_release_comes_up_beside_the_old_on_the_same_engine_and_then_gets_
     assert world.cluster.weights() == {"e-1-0-0-1": 1000, "e-1-1-0-2": 0}
 
 
+def test_another_image_is_another_engine_and_the_old_one_is_not_touched_until_it_serves(world):
+    world.want("m@1.0.0")
+    world.until_live("m@1.0.0")
+    old = world.cluster.get("Deployment", "vllm")
+    world.deploy = deploy(world.folder, image=f"vllm/vllm-openai@sha256:{'b' * 64}")
+    world.want("m@1.1.0")
+    answered = []
+    while (found := world.store.live("e")) is None or found.release != "m@1.1.0":
+        answered.append(world.cluster.request(len(answered)))
+    assert {status for _, status in answered} == {200}
+    engines = [name for name in world.cluster.names("Deployment") if "vllm" in name]
+    assert len(engines) == 2
+    assert world.cluster.objects["Deployment", old["metadata"]["name"]] == old
+    world.down()
+    world.up()
+    world.until_live("m@1.1.0")
+    assert [name for name in world.cluster.names("Deployment") if "vllm" in name] == engines
+
+
+def test_weights_move_from_the_route_to_our_router_and_nobody_is_refused(world):
+    world.want("m@1.0.0")
+    world.until_live("m@1.0.0")
+    world.deploy["rollout"] = {"sticky": ["x-user"]}
+    world.want("m@1.1.0", sticky=("x-user",))
+    answered = []
+    while (found := world.store.live("e")) is None or found.release != "m@1.1.0":
+        answered.append(world.cluster.request(len(answered)))
+    assert {status for _, status in answered} == {200}
+    world.until(lambda: world.cluster.weights() == {"e": 1000})
+
+
 def test_a_release_that_is_not_needed_any_more_goes_with_its_router_and_its_adapter(world):
     world.deploy["keep_s"] = 0.0
     world.want("m@1.0.0")

@@ -129,6 +129,33 @@ def test_revisions_of_one_base_share_an_engine_and_another_base_has_another():
     assert [each.rank for each in engines(wanted(OLD, larger))] == [8, 64]
 
 
+def test_what_changes_pods_makes_another_engine_and_leaves_the_one_that_is_live_as_it_is():
+    before = one(made(wanted(OLD)), "Deployment", "vllm")
+    begun = replace(OLD, own=wanted(OLD).kubernetes, base_model="google/gemma-3-4b-it")
+    other = wanted(
+        begun, NEW, image=f"vllm/vllm-openai@sha256:{'b' * 64}", base_model="google/gemma-3-12b-it"
+    )
+    found = [
+        each for each in made(other) if each["kind"] == "Deployment" and "vllm" in each["metadata"]["name"]
+    ]
+    assert before in found
+    assert len(found) == 2
+    assert [container(each)["resources"]["limits"]["nvidia.com/gpu"] for each in found] == ["1", "2"]
+    more = wanted(replace(OLD, own=wanted(OLD).kubernetes), replace(NEW, own=wanted(replicas=3).kubernetes))
+    (deployment,) = [
+        each for each in made(more) if each["kind"] == "Deployment" and "vllm" in str(each["metadata"])
+    ]
+    assert deployment["spec"]["replicas"] == 3
+
+
+def test_answers_are_compared_by_our_router_whatever_the_gateway_can():
+    compared = wanted_of(
+        {"endpoint": "e", "rollout": {"watched": ["agreement"]}, "kubernetes": {"gateway": "main"}},
+        "gemma-3-1b",
+    )
+    assert not compared.by_gateway
+
+
 def test_the_live_adapter_must_be_loaded_and_a_candidate_s_need_not():
     listed = json.loads(one(made(VARIANTS["canary"]), "ConfigMap", "adapters")["data"]["adapters.json"])
     assert [(each["name"], each["required"]) for each in listed] == [

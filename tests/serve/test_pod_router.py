@@ -104,13 +104,13 @@ def test_clients_cannot_load_adapters_and_find_the_page(pod):
 
 def test_traffic_comes_from_whoever_has_the_key_or_from_the_config_map_and_the_newest_holds(pod):
     newer = pod.traffic(5, {"m@1.1.0": 100.0})
-    assert pod.tell("PUT", "/traffic", newer, key="guess")[0] == 401
-    assert pod.tell("PUT", "/traffic", {"generation": "x"})[0] == 400
-    assert json.loads(pod.tell("PUT", "/traffic", newer)[1]) == {"applied": True}
+    assert pod.tell("POST", "/traffic", newer, key="guess")[0] == 401
+    assert pod.tell("POST", "/traffic", {"generation": "x"})[0] == 400
+    assert json.loads(pod.tell("POST", "/traffic", newer)[1]) == {"applied": True}
     pod.until(lambda: pod.complete()[2].get("x-tuneline-release") == "m@1.1.0")
     pod.until(lambda: json.loads(pod.tell("GET", "/ack")[1]).get("generation") == 5)
     pod.configure(4, {"m@1.0.0": 100.0})  # an older one that comes late changes nothing
-    assert json.loads(pod.tell("PUT", "/traffic", pod.traffic(4, {"m@1.0.0": 100.0}))[1]) == {
+    assert json.loads(pod.tell("POST", "/traffic", pod.traffic(4, {"m@1.0.0": 100.0}))[1]) == {
         "applied": False
     }
     pod.configure(6, {"m@1.0.0": 100.0})
@@ -133,7 +133,7 @@ def test_request_lines_are_told_from_where_one_was(pod):
 
 def test_a_shadow_of_the_same_engine_is_asked_by_its_own_name(pod):
     body = pod.traffic(7, {"m@1.0.0": 100.0, "m@1.1.0": 0.0}, shadow={"revision": "1.1.0"})
-    assert json.loads(pod.tell("PUT", "/traffic", body)[1]) == {"applied": True}
+    assert json.loads(pod.tell("POST", "/traffic", body)[1]) == {"applied": True}
     pod.until(lambda: json.loads(pod.tell("GET", "/ack")[1]).get("generation") == 7)
     assert pod.complete()[2]["x-tuneline-release"] == "m@1.0.0"
     pod.until(lambda: "m@1.1.0" in pod.vllm.asked)

@@ -9,13 +9,13 @@ import base64
 import json
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tuneline.control.cluster_api import Api, Object
 from tuneline.control.cluster_lines import Pulled, segments_of
+from tuneline.control.cluster_sight import Sight, runs
 from tuneline.errors import NetworkError, TransientError, TunelineError
 from tuneline.plan.manifest_engine import adapter_list
 from tuneline.plan.manifest_router import routers, secret_name, traffic
@@ -25,7 +25,6 @@ from tuneline.plan.standing import (
     ADMIN_PORT,
     DOMAIN,
     PORT,
-    Engine,
     Manifest,
     Placed,
     Wanted,
@@ -43,27 +42,6 @@ PULL_PATIENCE_S = 180.0
 """How long an image may fail to be pulled."""
 
 
-@dataclass
-class Sight:
-    """What was seen at one look."""
-
-    deployments: Mapping[str, Object] = field(default_factory=dict)
-    pods: Sequence[Object] = ()
-    route: Object | None = None
-    loaded: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Adapters by engine: those that every ready pod of it has."""
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """By release: what vLLM said of an adapter that did not load."""
-    acknowledged: int | None = None
-    """The generation that every ready router pod applies; None: not all the same, or unknown."""
-    in_flight: Mapping[str, int] = field(default_factory=dict)
-
-    def of(self, name: str) -> list[Object]:
-        """The pods of a Deployment."""
-        label = "app.kubernetes.io/instance"
-        return [pod for pod in self.pods if pod["metadata"].get("labels", {}).get(label) == name]
-
-
 class Cluster:
     """Used by one thread."""
 
@@ -75,6 +53,9 @@ class Cluster:
         self._key = ""
         self._pulled = Pulled(folder)
         self._told: dict[str, int] = {}
+        self._sight = Sight()
+        self.held_back = False
+        """Whether the route waits for the routers that it is to name."""
 
     def close(self) -> None:
         """No request any more."""
@@ -88,14 +69,27 @@ class Cluster:
             self._applied.clear()
             self._make_key()
         found = manifests(wanted, self._script)
+        self.held_back = any(self._too_early(each) for each in found)
         for each in found:
+            if self._too_early(each):
+                continue
             name, digest = (each["kind"], each["metadata"]["name"]), digest_json(each)
             if self._applied.get(name) != digest:
                 self._api.apply(each)
                 self._applied[name] = digest
+        if self.held_back:  # what the route names now must stay until then
+            return
         if now - self._applied_at > AGAIN_S or len(self._applied) > len(found):
             self._remove({(each["kind"], each["metadata"]["name"]) for each in found})
             self._applied_at = now
+
+    def _too_early(self, manifest: Manifest) -> bool:
+        """Whether it is a route that would send requests to a router that nobody has seen ready yet."""
+        if manifest["kind"] != "HTTPRoute":
+            return False
+        backends = [each for rule in manifest["spec"]["rules"] for each in rule["backendRefs"]]
+        asked = [each["name"] for each in backends if each.get("weight", 1) > 0]
+        return not all(available(self._sight.deployments.get(name)) for name in asked)
 
     def remove_all(self) -> None:
         """Nothing of the endpoint stays. Raises: TunelineError."""
@@ -133,6 +127,7 @@ class Cluster:
         sight = Sight(deployments, self._api.list("Pod", labels))
         if wanted.kubernetes.gateway:
             sight.route = self._api.get("HTTPRoute", self._endpoint)
+        self._sight = sight
         self._load(wanted, sight)
         self._ask_routers(wanted, sight)
         return sight
@@ -142,7 +137,7 @@ class Cluster:
         refused: dict[str, str] = {}
         for engine in engines(wanted):
             listed = {each["name"]: each["path"] for each in adapter_list(wanted, engine)}
-            pods = [pod["metadata"]["name"] for pod in sight.of(engine.name) if _runs(pod)] if listed else []
+            pods = [pod["metadata"]["name"] for pod in sight.of(engine.name) if runs(pod)] if listed else []
             have = [self._load_pod(pod, listed, refused) for pod in pods]
             loaded[engine.name] = frozenset.intersection(*have) if have else frozenset()
         sight.loaded, sight.refused = loaded, refused
@@ -195,7 +190,7 @@ class Cluster:
     def _ask_router(self, pod: Mapping[str, Any], body: Mapping[str, Any]) -> Mapping[str, Any]:
         name, uid = str(pod["name"]), str(pod["uid"])
         if self._told.get(uid) != body["generation"]:
-            self._admin(name, "PUT", "/traffic", body)
+            self._admin(name, "POST", "/traffic", body)
             self._told[uid] = int(body["generation"])
         segments = segments_of(self._admin(name, "GET", "/segments"))
 
@@ -261,39 +256,6 @@ class Cluster:
     def _log(self, pod: Object) -> str:
         name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]
         return self._api.log(name, container, previous=True) or self._api.log(name, container)
-
-
-def stands(sight: Sight, engine: Engine) -> bool:
-    """Whether an engine is there already."""
-    return engine.name in sight.deployments
-
-
-def applied_route(route: Object | None) -> bool:
-    """Whether every gateway says that it serves the route as it is now."""
-    if route is None:
-        return False
-    generation, parents = (
-        route["metadata"].get("generation", 1),
-        (route.get("status") or {}).get("parents") or [],
-    )
-    wanted = ("Accepted", "ResolvedRefs")
-    return bool(parents) and all(
-        any(
-            each["type"] == name
-            and each["status"] == "True"
-            and each.get("observedGeneration", 0) >= generation
-            for each in parent.get("conditions") or []
-        )
-        for parent in parents
-        for name in wanted
-    )
-
-
-def _runs(pod: Object) -> bool:
-    """Whether its container runs and has passed its startup probe: one that waits for an adapter counts."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    running = ["running" in (each.get("state") or {}) and bool(each.get("started")) for each in statuses]
-    return bool(running) and all(running)
 
 
 def _token_of(secret: Manifest) -> str:

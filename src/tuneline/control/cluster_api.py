@@ -115,7 +115,7 @@ class Api:
         content = None if body is None else json.dumps(body)
         given = {"content-type": "application/json", **(headers or {})}
         answer = self._send(
-            "POST" if method == "POST" else method, f"{self._path('Pod', f'{pod}:{port}')}/proxy{path}",
+            method, f"{self._path('Pod', f'{pod}:{port}')}/proxy{path}",
             content=content, headers=given, timeout=timeout_s,
         )  # fmt: skip
         return answer.status_code, answer.content

@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuneline.control.cluster import Cluster, Sight, applied_route, stands
+from tuneline.control.cluster import Cluster
 from tuneline.control.cluster_api import Api
 from tuneline.control.cluster_files import manifest_base, placed
 from tuneline.control.cluster_release import adopted, check, first_request, url_of
+from tuneline.control.cluster_sight import Sight, applied_route, stands
 from tuneline.control.kubeconfig import access
 from tuneline.control.observing import from_json, job_of, phase, to_json
 from tuneline.control.rollouts import Rollouts
@@ -72,6 +73,7 @@ class ClusterEndpoint:
         folder.mkdir(parents=True, exist_ok=True)
         self._saved: Mapping[str, Any] = store.observed(self.name)
         self._number = int(self._saved.get("number") or 0)
+        self._begun_with: dict[str, Any] = dict(self._saved.get("begun_with") or {})
         self._routes = Routes(folder, self.name)
         found = [adopted(from_json(each), self._routes, clock()) for each in self._saved.get("revisions", ())]
         self._revisions = {each.id: each for each in found}
@@ -126,7 +128,7 @@ class ClusterEndpoint:
             self._problem = f"{error.message} {error.hint}".strip()
             self._save()
             raise
-        self._acknowledge(wanted, sight)
+        self._acknowledge(cluster, wanted, sight)
         for action in decide(
             desired, self._seen(cluster, wanted, sight), self._clock(), self._policy(wanted)
         ):
@@ -169,17 +171,20 @@ class ClusterEndpoint:
 
     def _placed(self, id: str, facts: ReleaseFacts) -> Placed:
         desired = self._desired_of(facts.release)
-        return placed(id, facts, desired.runtime, from_deploy(desired.deploy))
+        kubernetes = from_deploy({"kubernetes": self._begun_with.get(id) or desired.deploy.get("kubernetes")})
+        place = placed(id, facts, desired.runtime, kubernetes)
+        return replace(place, own=kubernetes, base_model=manifest_base(facts.manifest))
 
     def _policy(self, wanted: Wanted) -> Policy:
-        return Policy(start_timeout_s=wanted.capacity.start_s + self._node_s)
+        slowest = max((wanted.as_of(each).capacity.start_s for each in wanted.revisions), default=0.0)
+        return Policy(start_timeout_s=slowest + self._node_s)
 
-    def _acknowledge(self, wanted: Wanted, sight: Sight) -> None:
+    def _acknowledge(self, cluster: Cluster, wanted: Wanted, sight: Sight) -> None:
         """What a router of this machine says in ack.json, said for those in pods and for the gateway."""
         generation = self._routes.generation
         served = sight.acknowledged == generation or (not wanted.live and not wanted.revisions)
         if wanted.by_gateway:
-            served = applied_route(sight.route) if wanted.live else sight.route is None
+            served = applied_route(sight.route) and not cluster.held_back if wanted.live else not sight.route
         body = {"generation": generation if served else -1, "in_flight": dict(sight.in_flight)}
         replace_json(self.folder / ACK_FILE, body)
 
@@ -262,6 +267,7 @@ class ClusterEndpoint:
         id = f"{release.rpartition('@')[2]}-{self._number}"
         LOG.info("%s: %s is to go live as revision %s", self.name, release, id)
         self._revisions[id] = Revision(id, release, self._desired.generation, since=self._clock())
+        self._begun_with[id] = self._desired_of(release).deploy.get("kubernetes") or {}
         self._check(id)
 
     def _check(self, id: str) -> None:
@@ -276,9 +282,9 @@ class ClusterEndpoint:
         self._change(id, state=State.STARTING, pid_started=now)
         place = self._placed(id, self._store.release(self._revisions[id].release))
         engine = engine_of(wanted, place)
-        pods = wanted.kubernetes.replicas
-        shared = stands(sight, engine)
-        self._takes = "" if shared else f"It takes {wanted.capacity.text(pods)} beside what stands."
+        mine, shared = wanted.as_of(place), stands(sight, engine)
+        takes = mine.capacity.text(mine.kubernetes.replicas)
+        self._takes = "" if shared else f"It takes {takes} beside what stands."
         LOG.info("%s: %s %s", self.name, id, f"shares {engine.name}" if shared else self._takes)
         self._save()
 
@@ -328,9 +334,10 @@ class ClusterEndpoint:
     def _desired_of(self, release: str) -> Desired:
         """What is wanted of `release`: one on trial may have a runtime of its own."""
         trial = self._desired.trial
-        if trial is None or trial.release != release or not trial.runtime:
+        if trial is None or trial.release != release:
             return self._desired
-        return replace(self._desired, runtime=trial.runtime)
+        deploy = {**trial.deploy, "endpoint": self.name} if trial.deploy else self._desired.deploy
+        return replace(self._desired, runtime=trial.runtime or self._desired.runtime, deploy=deploy)
 
     def _change(self, id: str, **changes: Any) -> None:
         self._revisions[id] = replace(self._revisions[id], since=self._clock(), **changes)
@@ -341,6 +348,7 @@ class ClusterEndpoint:
         if now_phase == "starting" and self._takes:
             message = f"{message} {self._takes}"
         weights = self._routes.weights
+        self._begun_with = {id: each for id, each in self._begun_with.items() if id in self._revisions}
         body = {
             "url": url_of(self.name, from_deploy(self._desired.deploy)),
             "port": None,
@@ -350,6 +358,7 @@ class ClusterEndpoint:
             "generation": self._routes.generation,
             "desired_generation": self._desired.generation,
             "number": self._number,
+            "begun_with": self._begun_with,
         }
         waiting = (State.CHECKING, State.STARTING, State.WARMING, State.STOPPING)
         self._changing = any(each.state in waiting for each in everyone)

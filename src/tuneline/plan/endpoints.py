@@ -27,6 +27,8 @@ class Trial:
     """Whether it gets copies of the others' requests."""
     runtime: str = ""
     """What serves it; empty: what serves the other one."""
+    deploy: Mapping[str, Any] = field(default_factory=dict)
+    """Its own `deploy`, as JSON."""
 
 
 @dataclass(frozen=True)

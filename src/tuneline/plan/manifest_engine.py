@@ -33,6 +33,7 @@ CACHE = "/cache"
 
 def engine_objects(wanted: Wanted, engine: Engine, script: str) -> list[Manifest]:
     """All objects of one engine. script: the text of `serve/pod_adapters.py`."""
+    wanted = wanted.as_of(engine.revisions[-1])  # the newest says how many pods
     found = [service(wanted, engine), deployment(wanted, engine), budget(wanted, engine.name, "engine")]
     if loads(wanted, engine):
         found.insert(0, adapters(wanted, engine, script))

@@ -12,7 +12,7 @@ all revisions, and the weights are its own.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from tuneline.plan.capacity import Capacity, capacity
@@ -27,6 +27,12 @@ ADMIN_PORT: Final = 8081
 DOMAIN: Final = "tuneline.dev"
 RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as the largest rank."""
+NOT_OF_PODS: Final = frozenset((
+    "namespace", "context", "router_image", "allow_tags", "upload", "replicas", "max_replicas", "scale_by",
+    "scale_metric", "scale_at", "prometheus", "service", "router_replicas", "gateway", "hosts",
+    "gateway_header",
+))  # fmt: skip
+"""What may change of `deploy.kubernetes` without another engine."""
 Manifest = dict[str, Any]
 
 
@@ -44,6 +50,10 @@ class Placed:
     """Of its adapter."""
     base: str = ""
     """Where its base is, as `deploy.kubernetes.base`; empty: as that says."""
+    own: Kubernetes | None = None
+    """What it was begun with, where that is known: its engine stays so when the project says otherwise."""
+    base_model: str = ""
+    """Of its own, likewise."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,17 @@ class Wanted:
     traffic: Mapping[str, Any] = field(default_factory=dict)
     """More of the routers' traffic.json: limits, bodies, seed, generation."""
 
+    own_weights: bool = False
+    """Whether the weights must be a router's: what is compared answer by answer, no gateway compares."""
+
+    def as_of(self, revision: Placed) -> "Wanted":
+        """The same, as it is for one revision's engine."""
+        if revision.own is None:
+            return self
+        asked = self.kubernetes
+        own = replace(revision.own, namespace=asked.namespace, gateway=asked.gateway)
+        return replace(self, kubernetes=own, base_model=revision.base_model or self.base_model)
+
     @property
     def capacity(self) -> Capacity:
         """Of one pod of an engine. Raises: SpecError."""
@@ -77,7 +98,7 @@ class Wanted:
     @property
     def by_gateway(self) -> bool:
         """Whether the weights are the route's: a gateway keeps no user with a release."""
-        return bool(self.kubernetes.gateway) and not self.sticky
+        return bool(self.kubernetes.gateway) and not self.sticky and not self.own_weights
 
     def weights(self) -> Mapping[str, float]:
         """Percent by revision."""
@@ -114,16 +135,15 @@ def engines(wanted: Wanted) -> tuple[Engine, ...]:
 
 def engine_of(wanted: Wanted, revision: Placed) -> Engine:
     """The engine of one revision."""
+    wanted = wanted.as_of(revision)
     own = wanted.runtime != VLLM or wanted.kubernetes.adapters.startswith("oci://")
     files, base = revision.files if own else "", base_of(wanted, revision)
     rank = next((each for each in RANKS if each >= revision.rank), RANKS[-1])
-    kubernetes = wanted.kubernetes
     # what makes other pods makes another engine: an engine's pods never change under what is live
+    pods = {name: each for name, each in asdict(wanted.kubernetes).items() if name not in NOT_OF_PODS}
     made_of = {
-        "base": base, "files": files, "rank": rank, "image": kubernetes.image, "runtime": wanted.runtime,
-        "lora": bool(revision.files), "gpus": wanted.capacity.gpus, "accelerator": kubernetes.accelerator,
-        "loras": kubernetes.max_loras,
-        "length": kubernetes.max_model_len,
+        **pods, "base": base, "files": files, "rank": rank, "runtime": wanted.runtime,
+        "lora": bool(revision.files), "capacity": asdict(wanted.capacity),
         "release": revision.release if wanted.runtime != VLLM else "",
     }  # fmt: skip
     key = digest_json(made_of)[7:15]
@@ -132,7 +152,7 @@ def engine_of(wanted: Wanted, revision: Placed) -> Engine:
 
 def base_of(wanted: Wanted, revision: Placed) -> str:
     """Where the base of a revision is."""
-    return "" if wanted.runtime != VLLM else revision.base or wanted.kubernetes.base
+    return "" if wanted.runtime != VLLM else revision.base or wanted.as_of(revision).kubernetes.base
 
 
 def router_of(wanted: Wanted, revision: Placed) -> str:
@@ -176,7 +196,7 @@ def address(wanted: Wanted, engine: Engine) -> str:
 
 def wanted_of(deploy: Mapping[str, Any], base_model: str, revisions: Sequence[Placed] = ()) -> Wanted:
     """What a project's `deploy`, as JSON, wants; the first revision is live, the others are asked nothing."""
-    bodies = float(deploy.get("keep_bodies", 0.0))
+    bodies, rollout = float(deploy.get("keep_bodies", 0.0)), deploy.get("rollout") or {}
     limits = {"max_concurrent": 0, "max_queue": 100, "queue_timeout_s": 10.0}
     traffic = {
         "limits": {name: deploy.get(name, usual) for name, usual in limits.items()},
@@ -191,8 +211,9 @@ def wanted_of(deploy: Mapping[str, Any], base_model: str, revisions: Sequence[Pl
         base_model=base_model,
         revisions=tuple(revisions),
         live=revisions[0].id if revisions else "",
-        sticky=tuple((deploy.get("rollout") or {}).get("sticky", ())),
+        sticky=tuple(rollout.get("sticky", ())),
         traffic=traffic,
+        own_weights="agreement" in (*rollout.get("metrics", ()), *rollout.get("watched", ())),
     )
 
 

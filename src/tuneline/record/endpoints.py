@@ -293,8 +293,9 @@ def _stepped(key: str, stands: float, at: float) -> dict[str, float]:
 
 
 def _trial(db: Connection, row: RowMapping) -> Trial:
-    runtime = str((_release(db, row["release"])["deploy"] or {}).get("runtime", ""))
-    return Trial(row["id"], row["release"], row["weight"], bool(row["shadow"]), runtime)
+    deploy = _release(db, row["release"])["deploy"] or {}
+    runtime = str(deploy.get("runtime", ""))
+    return Trial(row["id"], row["release"], row["weight"], bool(row["shadow"]), runtime, deploy)
 
 
 def _desired(row: RowMapping, trial: Trial | None) -> Desired:

@@ -7,7 +7,7 @@ lines and what the router acknowledged to that one. The newest generation counts
     GET  /segments               {"segments": [{"name", "size"}]}
     GET  /segments/NAME?from=N   bytes from N on, at most 4 MB, that end with a whole line
     GET  /ack                    ack.json
-    PUT  /traffic                traffic.json of a newer generation
+    POST /traffic                traffic.json of a newer generation
 
 All of that needs the key in the file `--token`, as header `x-tuneline-token`: without that file everything is
 refused. It is told to the admin port alone, which no Service has. SIGTERM: the holder drains, then this ends.
@@ -110,7 +110,7 @@ class Admin(BaseHTTPRequestHandler):
         else:
             self._json(404, {"error": "There is nothing here."})
 
-    def do_PUT(self) -> None:
+    def do_POST(self) -> None:
         """Traffic."""
         if not self._allowed():
             return
