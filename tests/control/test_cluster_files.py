@@ -9,7 +9,9 @@ from tuneline.control.cluster_files import DONE, placed, put
 from tuneline.control.cluster_lines import FILE, Pulled
 from tuneline.control.cluster_release import check
 from tuneline.errors import ModelError, ProofError, SettingError
+from tuneline.execute import objects
 from tuneline.plan.endpoints import Desired, ReleaseFacts
+from tuneline.serve import package as packages
 from tuneline.serve.package import file_digest
 from tuneline.spec.serving import Kubernetes
 
@@ -57,9 +59,37 @@ def test_a_folder_that_was_not_finished_is_written_again_and_a_finished_one_is_n
     (folder / "adapter_config.json").write_text("half")
     put(release, "vllm", chosen)
     assert (folder / "adapter_config.json").read_text() == "half"
-    (folder / DONE).unlink()
+    folder.with_name(folder.name + DONE).unlink()
     put(release, "vllm", chosen)
     assert (folder / "adapter_config.json").read_text() == "adapter/adapter_config.json"
+
+
+@pytest.mark.slow
+def test_a_bucket_gets_the_same_folders_once(release, tmp_path, s3):
+    """A real S3 server."""
+    chosen = kubernetes(tmp_path, upload="s3://lines/models")
+    put(release, "vllm", chosen)
+    found = {each.relative for each in objects.find("s3://lines/models")}
+    assert {
+        "m/0123456789abcdef/adapter_config.json", "m/0123456789abcdef.complete",
+        "bases/fedcba9876543210/model.safetensors", "bases/fedcba9876543210.complete",
+    } <= found  # fmt: skip
+    s3.seen.clear()
+    put(release, "vllm", chosen)
+    assert not any(each.startswith(("PUT", "POST")) for each in s3.seen)
+
+
+@pytest.mark.slow
+def test_a_package_of_own_code_is_whole_where_pods_find_it(tmp_path):
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "code.py").write_text("x = 1\n")
+    body = {"schema": 1, "model": "m", "files": {"code.py": file_digest(folder / "code.py")}}
+    (folder / "manifest.json").write_text(json.dumps(body))
+    facts = ReleaseFacts("m@1.0.0", "m", folder, "", Path(), {}, body)
+    put(facts, "pyfunc", kubernetes(tmp_path))
+    place = placed("1", facts, "pyfunc", KUBERNETES)
+    assert packages.load(tmp_path / "bucket" / place.files).manifest == body
 
 
 @pytest.mark.parametrize("adapters", ["pvc://claim/a", "oci://r/a"])

@@ -5,6 +5,7 @@ same base share it. A folder that a server was killed over is written again: the
 """
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from tuneline.plan.endpoints import ReleaseFacts
 from tuneline.plan.standing import VLLM, Placed, files_of, rank_of
 from tuneline.spec.serving import Kubernetes
 
-DONE = ".tuneline-complete"
-"""Written last."""
+DONE = ".complete"
+"""Beside the folder, written last: a package has no file in it that is not its own."""
 NOT_FOR_PODS = frozenset(("base.gguf",))
 """Files of a base artifact that vLLM does not read."""
 
@@ -55,31 +56,29 @@ def _put_folder(source: Path, target: str) -> None:
         raise ModelError(f"{source} is gone, or empty.", hint="Run the project again: it is then made anew.")
     files = [(path, path.relative_to(source).as_posix()) for path in found]
     if objects.is_object(target):
-        if any(each.relative == DONE for each in objects.find(target)):
-            return
-        objects.upload(files, target)
-        mark = source.parent / f"{DONE}-{source.name}"
-        mark.write_text("complete\n", encoding="ascii")
-        try:
-            objects.upload([(mark, DONE)], target)
-        finally:
-            mark.unlink(missing_ok=True)
+        _upload(files, target)
+    else:
+        _copy(files, Path(target))
+
+
+def _upload(files: list[tuple[Path, str]], target: str) -> None:
+    if objects.find(target + DONE):
         return
-    _copy(files, Path(target))
+    objects.upload(files, target)
+    with tempfile.NamedTemporaryFile("w", encoding="ascii") as mark:
+        mark.write("complete\n")
+        mark.flush()
+        objects.upload([(Path(mark.name), "")], target + DONE)
 
 
 def _copy(files: list[tuple[Path, str]], folder: Path) -> None:
-    if (folder / DONE).exists():
+    mark = folder.with_name(folder.name + DONE)
+    if mark.exists():
         return
     for path, relative in files:
         (folder / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / relative)
-    (folder / DONE).write_text("complete\n", encoding="ascii")
-
-
-def size_gb(release: ReleaseFacts) -> float:
-    """Of the base's weights on this machine, in gigabytes; 0 if they are not here."""
-    return sum(path.stat().st_size for path in release.base.glob("*.safetensors")) / 1e9
+    mark.write_text("complete\n", encoding="ascii")
 
 
 def manifest_base(manifest: Mapping[str, Any]) -> str:
