@@ -79,7 +79,7 @@ class ClusterEndpoint:
         self._revisions = {each.id: each for each in found}
         self._own = ThreadPoolExecutor(1, thread_name_prefix=f"tuneline-cluster-{self.name}")
         self._look: Future[None] | None = None
-        self._next_at = 0.0
+        self._next_at, self._said = 0.0, ""
         self._changing = False
         self._holds = True
         """Whether anything of it may stand."""
@@ -95,11 +95,18 @@ class ClusterEndpoint:
             if not self._look.done():
                 return
             look, self._look = self._look, None
-            look.result()
+            self._tell(look)
         now = self._clock()
         if now >= self._next_at:
             self._next_at = now + self._period_s
             self._look = self._own.submit(self._look_once, desired)
+
+    def _tell(self, look: Future[None]) -> None:
+        """Raise what a look came to, once: an API that is away says the same every second."""
+        error = look.exception()
+        said, self._said = self._said, repr(error) if error is not None else ""
+        if error is not None and self._said != said:
+            raise error
 
     def stop_all(self) -> None:
         """Nothing: what stands on a cluster is not this machine's to stop. `tuneline rollback`, or wanting
