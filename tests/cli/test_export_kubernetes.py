@@ -1,11 +1,14 @@
 """`tuneline export kubernetes`: files that stay as they are, and nothing of somebody else overwritten."""
 
 import json
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import unquote
 
 import pytest
 import yaml
 from click.testing import CliRunner
 from tests.kubernetes_schemas import check
+from tests.vllm_server import serving
 
 from tuneline.cli.main import cli
 from tuneline.errors import ConflictError, SpecError
@@ -102,3 +105,46 @@ def test_a_project_that_is_served_here_is_refused(project):
     (project / "tuneline.yaml").write_text(text)
     with pytest.raises(SpecError, match="is served here"):
         export(project, *RELEASE)
+
+
+class Server(BaseHTTPRequestHandler):
+    """What a server of ours says of one endpoint and its release."""
+
+    live = "reviews@1.2.0"
+
+    def do_GET(self):
+        manifest = {"adapter_digest": "sha256:0123456789abcdef0123", "recipe": {"r": 16}}
+        found = {
+            "/healthz": {"ok": True, "version": "0.1.0"},
+            "/api/v1/endpoints/reviews/live": {"release": self.live, "digest": None, "package": None},
+            "/api/v1/releases/reviews@1.2.0": {"release": "reviews@1.2.0", "manifest": manifest},
+        }.get(unquote(self.path))
+        data = json.dumps(found or {"error": {"code": "not_found", "message": self.path}}).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        return
+
+
+def test_what_is_live_is_exported_with_its_adapter_and_rank(project, monkeypatch):
+    with serving(Server) as port:
+        monkeypatch.setenv("TUNELINE_URL", f"http://127.0.0.1:{port}")
+        body = json.loads(export(project, "--json").stdout)
+        assert body["release"] == "reviews@1.2.0"
+        (name,) = [each for each in body["files"] if each.endswith("adapters.yaml")]
+        listed = json.loads(yaml.safe_load((project / "k8s" / name).read_text())["data"]["adapters.json"])
+        assert listed == [
+            {"name": "reviews@1.2.0", "path": "/adapters/reviews/0123456789abcdef", "required": True}
+        ]
+        (engine,) = body["takes"]
+        deployment = yaml.safe_load((project / "k8s" / f"deployment-{engine}.yaml").read_text())
+        assert deployment["spec"]["template"]["spec"]["containers"][0]["args"][-2:] == [
+            "--max-lora-rank",
+            "16",
+        ]
+        monkeypatch.setattr(Server, "live", None)
+        with pytest.raises(SpecError, match="Nothing is live at the endpoint `reviews`"):
+            export(project)
