@@ -163,3 +163,15 @@ def test_a_record_that_is_opened_again_goes_on_with_its_history(switched, databa
         (100.0, 200.0), (200.0, 200.0), (200.0, None),
     ]  # fmt: skip
     other.close()
+
+
+@pytest.mark.parametrize("other", [{"on": "kubernetes", "runtime": "vllm"}, {"on": "here"}])
+def test_an_endpoint_stays_where_it_is_served(record, proposal, other):
+    here = {"endpoint": "reviews", "runtime": "llamacpp", "on": "here"}
+    there = {"endpoint": "reviews", "runtime": "vllm", "on": "kubernetes"}
+    before = there if other["on"] == "here" else here
+    record.releases.propose(proposal("a", deploy=before), 100.0)
+    with pytest.raises(
+        ConflictError, match="Endpoint reviews is served (here|on Kubernetes by vllm); reviews@"
+    ):
+        record.releases.propose(proposal("b", deploy={**before, **other}, live_digest=""), 110.0)

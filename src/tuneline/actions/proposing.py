@@ -15,6 +15,7 @@ from tuneline.errors import ModelError, ProofError
 from tuneline.execute.files import digest_path
 from tuneline.plan.approval import AUTO, REQUIRED
 from tuneline.record.releases import Proposal
+from tuneline.serve.runtimes import proven_by
 from tuneline.types import Digest
 
 
@@ -112,7 +113,8 @@ def _refuse_foreign_proof(offer: Offer, manifest: Mapping[str, Any]) -> None:
         name: manifest.get(name)
         for name in ("adapter_digest", "served_digest", "template_hash", "tokenizer_hash")
     }
-    wanted |= {"base_digest": offer.base_digest, "runtime": offer.deploy.get("runtime", proof.get("runtime"))}
+    runtime = proven_by(str(offer.deploy.get("runtime", proof.get("runtime"))))
+    wanted |= {"base_digest": offer.base_digest, "runtime": runtime}
     wrong = [
         f"{name}: proven {proof.get(name)}, offered {value}"
         for name, value in wanted.items()

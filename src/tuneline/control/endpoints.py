@@ -7,9 +7,12 @@ runtimes go on by themselves, and the next server adopts them. `stop_all` is the
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from tuneline.control.cluster_endpoint import ClusterEndpoint
 from tuneline.control.endpoint import Endpoint
 from tuneline.control.launching import Launching
 from tuneline.control.rollouts import Rollouts
@@ -39,14 +42,16 @@ class Controller:
         clock: Clock = time.time,
         rollouts: RolloutStore | None = None,
         feedback: FeedbackSource | None = None,
+        cluster: Mapping[str, Any] | None = None,
     ) -> None:
         """folder: of all endpoints, one below it each. rollouts: without it none is looked at. feedback:
-        where scores of answers come from, if they do. Nothing happens before `start`."""
+        where scores of answers come from, if they do. cluster: options of endpoints on clusters. Nothing
+        happens before `start`."""
         self._store, self._folder, self._clock = store, folder, clock
         self._policy = Policy(start_timeout_s, drain_s)
         self._launching = launching
-        self._rollouts, self._feedback = rollouts, feedback
-        self._endpoints: dict[str, Endpoint] = {}
+        self._rollouts, self._feedback, self._cluster = rollouts, feedback, dict(cluster or {})
+        self._endpoints: dict[str, Endpoint | ClusterEndpoint] = {}
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="tuneline-endpoint-job")
@@ -62,6 +67,9 @@ class Controller:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+        for each in self._endpoints.values():
+            if isinstance(each, ClusterEndpoint):
+                each.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         if all:
             self.stop_all()
@@ -101,13 +109,18 @@ class Controller:
             except Exception:
                 LOG.exception("%s: trying again", desired.endpoint)
 
-    def _endpoint(self, desired: Desired) -> Endpoint:
+    def _endpoint(self, desired: Desired) -> Endpoint | ClusterEndpoint:
         name = desired.endpoint
         if name not in self._endpoints:
             folder = self._folder / name
             store, looking = self._rollouts, None
             if store is not None:
                 looking = Rollouts(folder, store, self._feedback, self._clock)
+            if desired.on_cluster:
+                self._endpoints[name] = ClusterEndpoint(
+                    desired, folder, self._store, self._executor, self._clock, looking, **self._cluster
+                )
+                return self._endpoints[name]
             self._endpoints[name] = Endpoint(
                 desired,
                 folder,

@@ -6,7 +6,7 @@ at its next look or after a restart.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +35,13 @@ class Rollouts:
         self._tally: Tally | None = None
         self._counted = ""
 
-    def look(self, desired: Desired, revisions: Sequence[Revision]) -> None:
-        """Look at the rollout under way, if there is one. Raises: TunelineError, OSError."""
+    def look(
+        self, desired: Desired, revisions: Sequence[Revision], alive: Callable[[Revision], bool] | None = None
+    ) -> None:
+        """Look at the rollout under way, if there is one. Raises: TunelineError, OSError.
+
+        alive: whether a revision's runtime runs; by default its process on this machine.
+        """
         rollout = self._store.underway(desired.endpoint) if desired.trial else None
         if rollout is None or desired.trial is None or rollout.id != desired.trial.rollout:
             self._tally, self._counted = None, ""
@@ -45,7 +50,7 @@ class Rollouts:
         before = Cursor.from_json(rollout.cursor) if rollout.cursor else tally.first()
         now = self._clock()
         counted, after = tally.read(before, now)
-        observed = with_candidate(counted, desired, revisions)
+        observed = with_candidate(counted, desired, revisions, alive or _has_process)
         decision = look(rollout.plan, rollout.state, observed, now)
         if not decision.news and rollout.cursor and after == before:
             return
@@ -67,7 +72,13 @@ class Rollouts:
         return self._tally
 
 
-def with_candidate(counted: Observed, desired: Desired, revisions: Sequence[Revision]) -> Observed:
+def _has_process(revision: Revision) -> bool:
+    return processes.alive(process_of(revision))
+
+
+def with_candidate(
+    counted: Observed, desired: Desired, revisions: Sequence[Revision], alive: Callable[[Revision], bool]
+) -> Observed:
     """What was counted, and how the candidate's runtime is."""
     tried = on_trial(desired, Seen(live=None, holding=True, revisions=tuple(revisions)))
     if tried is None:
@@ -75,7 +86,7 @@ def with_candidate(counted: Observed, desired: Desired, revisions: Sequence[Revi
     given_up = tried.state is State.DOWN and (tried.final or tried.failures >= MAX_FAILURES)
     return replace(
         counted,
-        ready=tried.state is State.READY and processes.alive(process_of(tried)),
+        ready=tried.state is State.READY and alive(tried),
         down=tried.error if given_up else "",
         crashes=tried.crashes,
         problem=tried.error,

@@ -27,6 +27,8 @@ class Trial:
     """Whether it gets copies of the others' requests."""
     runtime: str = ""
     """What serves it; empty: what serves the other one."""
+    deploy: Mapping[str, Any] = field(default_factory=dict)
+    """Its own `deploy`, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,13 @@ class Desired:
     """Headers that keep a user with one revision, in order; empty: the router's own."""
     monitor: Mapping[str, Any] = field(default_factory=dict)
     """The project's `monitor`, as JSON; empty where it said nothing, or none is known."""
+    deploy: Mapping[str, Any] = field(default_factory=dict)
+    """The project's `deploy`, as JSON: what a cluster takes of it stands in no field of its own."""
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether it is served on a cluster instead of on this machine."""
+        return self.deploy.get("on") == "kubernetes"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def desire(
 ) -> None:
     """Want `release` (None: nothing) at endpoint `name`, in the caller's transaction.
 
-    Raises: ConflictError if an app is wanted where a model is, or a model where an app is.
+    Raises: ConflictError if an app is wanted where a model is, or a model where an app is, or it is to be
+    served in another place than what is wanted there now.
     """
     before = db.execute(select(endpoints).where(endpoints.c.name == name)).mappings().first()
     _refuse_other_kind(before, release, deploy)
@@ -70,6 +71,19 @@ def _refuse_other_kind(before: RowMapping | None, release: str | None, deploy: M
             f" {release} is {'an app' if now else 'none'}.",
             hint="Give another endpoint.",
         )
+    stood, stands = (_stands(each or {}) for each in (before["deploy"], deploy))
+    if stood != stands:
+        raise ConflictError(
+            f"Endpoint {before['name']} is served {stood}; {release} is to be served {stands}.",
+            hint="Give another `deploy.endpoint`: nothing moves from one place to the other without a gap.",
+        )
+
+
+def _stands(deploy: Mapping[str, Any]) -> str:
+    """Where an endpoint's revisions run; on a cluster also by what, for there they share what stands."""
+    if deploy.get("on") != "kubernetes":
+        return "here"
+    return f"on Kubernetes by {deploy.get('runtime')}"
 
 
 def end_rollout(db: Connection, name: str, why: str, by: str, at: float) -> None:
@@ -293,8 +307,9 @@ def _stepped(key: str, stands: float, at: float) -> dict[str, float]:
 
 
 def _trial(db: Connection, row: RowMapping) -> Trial:
-    runtime = str((_release(db, row["release"])["deploy"] or {}).get("runtime", ""))
-    return Trial(row["id"], row["release"], row["weight"], bool(row["shadow"]), runtime)
+    deploy = _release(db, row["release"])["deploy"] or {}
+    runtime = str(deploy.get("runtime", ""))
+    return Trial(row["id"], row["release"], row["weight"], bool(row["shadow"]), runtime, deploy)
 
 
 def _desired(row: RowMapping, trial: Trial | None) -> Desired:
@@ -318,6 +333,7 @@ def _desired(row: RowMapping, trial: Trial | None) -> Desired:
         trial=trial,
         sticky=tuple((deploy.get("rollout") or {}).get("sticky", ())),
         monitor=deploy.get("monitor") or {},
+        deploy={**deploy, "endpoint": row["name"]},
     )
 
 

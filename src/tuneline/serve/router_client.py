@@ -20,6 +20,10 @@ LINGER_S = 1.0
 class Site(Routing, Protocol):
     """The router, as a connection sees it."""
 
+    def owns(self, head: RequestHead) -> bool:
+        """Whether a request is answered by the router itself."""
+        ...
+
     def own_answer(self, head: RequestHead) -> tuple[int, bytes, bytes] | None:
         """Status, content type and body of what the router answers itself; None for all else."""
         ...
@@ -184,7 +188,7 @@ class Connection(asyncio.Protocol):
             self._handle()
 
     def _begin(self, head: RequestHead) -> Exchange | None:
-        if head.target.startswith(b"/router/"):
+        if self._site.owns(head):
             self._own = head
             return None
         exchange = self._exchange = Exchange(self._site, self, head)

@@ -16,6 +16,7 @@ from tuneline.serve.router_kept import keep
 from tuneline.serve.router_log import RequestLine
 from tuneline.serve.router_ports import Client, Routing
 from tuneline.serve.router_protocol import RequestHead, ResponseEvent, ResponseHead
+from tuneline.serve.router_renaming import renamed
 from tuneline.serve.router_turn import RETRY_AFTER_S, Refused, Turn
 from tuneline.serve.router_upstream import Upstream
 from tuneline.serve.router_wire import (
@@ -43,7 +44,8 @@ class Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_answer", "_body", "_chunked_out", "_client", "_delay", "_held", "_may_repeat", "_over", "_patience",
+        "_answer", "_begun", "_body", "_chunked_out", "_client", "_delay", "_held", "_may_repeat", "_over",
+        "_patience", "_whole",
         "_pending", "_replays", "_retries", "_router", "_started", "_status", "_task", "_timer", "_turn",
         "_upstream", "answered", "at", "body_done", "bytes_in", "bytes_out", "head", "host", "kept",
         "progress", "request_id",
@@ -72,13 +74,16 @@ class Exchange:
         self._delay = FIRST_DELAY_S
         self._replays = self._retries = self._status = 0
         self._may_repeat = router.traffic.limits.may_repeat(head.method)
-        self._chunked_out = self._over = self._held = False
+        self._chunked_out = self._over = self._held = self._begun = False
+        self._whole = router.renaming and head.method == b"POST"
+        """Whether the request is sent once it is whole, because its revision has a name of its own."""
 
     # What the client's side calls
 
     def start(self) -> None:
         """Ask for the first time. What of the body is here goes along."""
-        if not self._over:
+        self._begun = True
+        if not self._over and (self.body_done or not self._whole):
             self._try()
 
     def body(self, data: bytes) -> None:
@@ -93,7 +98,7 @@ class Exchange:
             self.kept.request.add(data)
         if self._turn.waiting and self.bytes_in > QUEUED_BODY_BYTES:
             self._client.hold(True)
-        piece = chunk(data) if self.head.chunked else data
+        piece = chunk(data) if self.head.chunked and not self._whole else data
         if self._answer is None:
             self._body.append(piece)
         if self._upstream is not None:
@@ -102,7 +107,10 @@ class Exchange:
     def body_end(self) -> None:
         """The request is complete."""
         self.body_done = True
-        if self.head.chunked:
+        if self._whole:
+            if self._begun and not self._over:
+                self._try()
+        elif self.head.chunked:
             if self._answer is None:
                 self._body.append(LAST_CHUNK)
             if self._upstream is not None:
@@ -256,6 +264,11 @@ class Exchange:
         self._upstream = upstream
         upstream.begin(self, self.head.method)
         upstream.hold(self._held)
+        if self._whole and self._turn.revision is not None:
+            body = renamed(b"".join(self._body), self._turn.revision.model)
+            head = upstream_head(self.head, self.request_id, self._client.host, length=len(body))
+            upstream.transport.write(head + body)
+            return
         head = upstream_head(self.head, self.request_id, self._client.host)
         upstream.transport.write(b"".join([head, *self._body]) if self._body else head)
 

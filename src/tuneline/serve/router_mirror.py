@@ -13,6 +13,7 @@ from tuneline.serve.router_kept import Kept
 from tuneline.serve.router_log import RequestLine
 from tuneline.serve.router_ports import Routing
 from tuneline.serve.router_protocol import RequestHead, ResponseEvent, ResponseHead
+from tuneline.serve.router_renaming import renamed
 from tuneline.serve.router_upstream import Upstream
 from tuneline.serve.router_wire import LAST_CHUNK, chunk, upstream_head
 from tuneline.serve.traffic import Revision, Shadow
@@ -161,8 +162,13 @@ class Mirror:
         self._upstream = upstream
         original = self.original
         upstream.begin(self, original.head.method)
-        head = upstream_head(original.head, original.line.id.encode("latin-1"), original.host, MARK)
-        body = original.kept.request.whole() or b""
+        id, body = original.line.id.encode("latin-1"), original.kept.request.whole() or b""
+        if self.revision.model:
+            body = renamed(body, self.revision.model)
+            head = upstream_head(original.head, id, original.host, MARK, length=len(body))
+            upstream.transport.write(head + body)
+            return
+        head = upstream_head(original.head, id, original.host, MARK)
         if original.head.chunked:
             body = (chunk(body) if body else b"") + LAST_CHUNK
         upstream.transport.write(head + body)

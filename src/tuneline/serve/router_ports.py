@@ -52,6 +52,8 @@ class Routing(Protocol):
     sticky_names: Mapping[bytes, int]
     """Headers that name who asks, in lower case, with their rank."""
     override_name: bytes
+    renaming: bool
+    """Whether requests name their revision to a runtime that several share."""
 
     def rejected(self, revision: Revision, reason: str) -> None:
         """A request found no place: `full`, or `timeout`."""

@@ -1,6 +1,7 @@
 """One router process's state: traffic, connections, requests under way, copies, counters."""
 
 import asyncio
+import functools
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +24,7 @@ from tuneline.serve.router_mirror import Mirrors, Original
 from tuneline.serve.router_places import Places
 from tuneline.serve.router_ports import Ended
 from tuneline.serve.router_protocol import RequestHead
+from tuneline.serve.router_renaming import path_of, renames
 from tuneline.serve.router_upstream import Pool
 from tuneline.serve.router_workers import Notes, Workers
 from tuneline.serve.traffic import ACK_FILE, TRAFFIC_FILE, Revision, Traffic
@@ -51,6 +54,8 @@ class Router:
         """The other workers, where this is their parent."""
         self.sticky_names: Mapping[bytes, int] = {}
         self.override_name = b""
+        self.renaming = False
+        self._own_paths: frozenset[bytes] = frozenset()
         self._folder, self._worker, self._of = folder, worker, of
         self._seen: tuple[int, int, int] | None = None
         self._said: tuple[int, dict[str, int]] | None = None
@@ -122,13 +127,21 @@ class Router:
         self._metrics.count("", status, 0.0)
 
     def own_answer(self, head: RequestHead) -> tuple[int, bytes, bytes] | None:
-        """Status, content type and body of `/router/...`; None if there is no such thing."""
-        path = head.target.partition(b"?")[0]
+        """Status, content type and body of what `owns` says; None if there is no such thing."""
+        path = path_of(head.target)
+        if path == b"/" and head.method in (b"GET", b"HEAD") and self.traffic.page:
+            return 200, b"text/html; charset=utf-8", page()
         if path == b"/router/health":
             return 200, b"application/json", json.dumps(self._health()).encode()
         if path == b"/router/metrics":
             return 200, b"text/plain; version=0.0.4; charset=utf-8", self._figures().encode()
         return None
+
+    def owns(self, head: RequestHead) -> bool:
+        """Whether a request is answered here, whatever is served."""
+        if head.target.startswith(b"/router/"):
+            return True
+        return bool(self._own_paths) and path_of(head.target) in self._own_paths
 
     # The world
 
@@ -220,6 +233,9 @@ class Router:
         names = [name.lower().encode("latin-1") for name in traffic.sticky_headers]
         self.sticky_names = {name: rank for rank, name in reversed(list(enumerate(names)))}
         self.override_name = traffic.override_header.lower().encode("latin-1")
+        self.renaming = renames(traffic)
+        paths = (*traffic.closed, *(["/"] if traffic.page else []))
+        self._own_paths = frozenset(path.encode() for path in paths)
         self.places.share(self.count_of_workers)
         self.mirrors.follow()
         for waiting in self.places.everybody():
@@ -293,6 +309,12 @@ class Router:
                 for each in self.traffic.revisions
             ],
         }
+
+
+@functools.cache
+def page() -> bytes:
+    """The page to talk to the endpoint."""
+    return files("tuneline.serve").joinpath("static/index.html").read_bytes()
 
 
 def _say(text: str) -> None:

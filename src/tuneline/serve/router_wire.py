@@ -15,9 +15,15 @@ LAST_CHUNK = b"0\r\n\r\n"
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
-def upstream_head(head: RequestHead, request_id: bytes, client_host: str, more: bytes = b"") -> bytes:
-    """The request's head as the runtime gets it. more: whole lines of headers."""
+def upstream_head(
+    head: RequestHead, request_id: bytes, client_host: str, more: bytes = b"", length: int | None = None
+) -> bytes:
+    """The request's head as the runtime gets it. more: whole lines of headers. length: of another body than
+    came."""
     drop = _dropped(head.headers)
+    if length is not None:
+        drop |= {b"content-length"}
+        more += b"content-length: %d\r\n" % length
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.target)]
     forwarded = client_host.encode()
     for name, value in head.headers:
@@ -27,7 +33,7 @@ def upstream_head(head: RequestHead, request_id: bytes, client_host: str, more: 
         elif lower not in drop and lower != b"x-request-id":
             lines.append(b"%b: %b\r\n" % (name, value))
     lines.append(b"x-request-id: %b\r\nx-forwarded-for: %b\r\n%b" % (request_id, forwarded, more))
-    lines.append(b"transfer-encoding: chunked\r\n\r\n" if head.chunked else b"\r\n")
+    lines.append(b"transfer-encoding: chunked\r\n\r\n" if head.chunked and length is None else b"\r\n")
     return b"".join(lines)
 
 

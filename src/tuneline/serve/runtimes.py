@@ -62,6 +62,12 @@ PYFUNC = Kind("pyfunc", "", "tuneline", "", "", False)
 KINDS = {kind.name: kind for kind in (LLAMACPP, TRANSFORMERS, PYFUNC)}
 
 
+def proven_by(name: str) -> str:
+    """The runtime whose proof counts for `name`: vLLM runs on a cluster, and loads the same files as
+    transformers, so the proof is made with that."""
+    return TRANSFORMERS.name if name == "vllm" else name
+
+
 def kind(name: str) -> Kind:
     """The runtime of that name. Raises: SettingError with the names there are."""
     if name not in KINDS:

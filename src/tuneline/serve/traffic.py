@@ -34,6 +34,8 @@ class Revision:
     port: int
     weight: float
     """Its share of requests, relative to the sum of all; 0: warm, but not asked."""
+    model: str = ""
+    """What its runtime calls it, where several share one: it takes the place of `model` in requests."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,10 @@ class Traffic:
     bodies: Bodies | None = None
     workers: int = 1
     """Router processes that share the socket."""
+    closed: tuple[str, ...] = ()
+    """Paths that no client may ask."""
+    page: bool = False
+    """Whether `GET /` is answered here, with the page to talk to the endpoint: a runtime without one."""
 
     def to_json(self) -> dict[str, Any]:
         """traffic.json's content."""
@@ -126,6 +132,8 @@ class Traffic:
             shadow=Shadow(**_known(Shadow, shadow)) if shadow else None,
             bodies=Bodies(**_known(Bodies, bodies)) if bodies is not None else None,
             workers=max(1, int(body.get("workers", 1))),
+            closed=tuple(map(str, body.get("closed", ()))),
+            page=bool(body.get("page", False)),
         )
 
 
@@ -218,7 +226,10 @@ def _revision(body: Mapping[str, Any]) -> Revision:
     weight = float(body["weight"])
     if not 0 <= weight < math.inf:
         raise ValueError(f"the weight of {body['id']} is {weight}")
-    return Revision(str(body["id"]), str(body["release"]), str(body["host"]), int(body["port"]), weight)
+    return Revision(
+        str(body["id"]), str(body["release"]), str(body["host"]), int(body["port"]), weight,
+        str(body.get("model", "")),
+    )  # fmt: skip
 
 
 def _known(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:

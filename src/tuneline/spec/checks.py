@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from tuneline.errors import SpecError
+from tuneline.spec import serving_checks
 from tuneline.spec.cron import Cron, never, parse_cron, parse_zone
 from tuneline.spec.reading import Faults, Reading
 from tuneline.spec.sections import KEYS, METRICS, SET_NAME, Project
@@ -32,6 +33,8 @@ def check(project: Project, reading: Reading, faults: Faults) -> None:
         faults.note(_line(reading, "train.max_steps"), "`train.max_steps` is 0; it must be -1 or at least 1")
     _check_schedule(project, reading, faults)
     _check_rollout(project, reading, faults)
+    for path, what in serving_checks.faults(project, frozenset(reading.nodes)):
+        faults.note(_line(reading, path), what)
     for at, rule in enumerate(project.gate, 1):
         if not rule.strip():
             faults.note(_line(reading, "gate"), f"rule {at} of `gate` is blank")

@@ -17,6 +17,7 @@ import yaml
 from tuneline.errors import SpecError
 from tuneline.spec.durations import seconds
 from tuneline.spec.sections import ENTRY, KEYS, LATER, SECTIONS, SHORT, Key
+from tuneline.spec.serving import PLACE
 from tuneline.spec.targets import KINDS, Target, fault
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -175,6 +176,7 @@ def _text(key: Key, node: yaml.Node, faults: Faults) -> str | None:
 _MEANT = {
     "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?": "lower-case letters, digits and `-`, at most 63",
     "(sha256:)?[0-9a-fA-F]{64}": "64 hexadecimal digits",
+    PLACE: "`gs://BUCKET/PATH`, `pvc://CLAIM/PATH`, `oci://IMAGE@sha256:...` or `hf://ORG/NAME@REVISION`",
     ENTRY: "a file of the project's folder and a function in it, e.g. `train.py:main`",
 }
 

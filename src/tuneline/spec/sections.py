@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Final, Literal
 
 from tuneline.spec.cron import MAX_EVERY_S
+from tuneline.spec.serving import Kubernetes
 from tuneline.spec.targets import Target
 from tuneline.spec.training import ENTRY as ENTRY
 from tuneline.spec.training import Train
@@ -255,8 +256,14 @@ class Deploy:
     endpoint: str = _key("text", "", "The endpoint's name; by default the project's `name`.", pattern=NAME)
     runtime: str = _key(
         "text", "llamacpp", "What serves the model; with `train.entry` it is `pyfunc`.",
-        choices=("llamacpp", "transformers", "pyfunc"),
+        choices=("llamacpp", "transformers", "pyfunc", "vllm"),
     )  # fmt: skip
+    on: str = _key(
+        "text",
+        "here",
+        "Where it is served: on this machine, or on a cluster.",
+        choices=("here", "kubernetes"),
+    )
     entry: str = _key(
         "text", "", "For `pyfunc`: what gives the object with `predict`, e.g. `serve.py:load`.", pattern=ENTRY
     )
@@ -290,6 +297,7 @@ class Deploy:
     )
     workers: int = _key("integer", 1, "Router processes that share the endpoint's port.", low=1, high=64)
     rollout: Rollout = field(default_factory=Rollout)
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,12 +414,14 @@ def _plain(value: Any) -> Any:
 SPELLED = {
     "keep_s": "keep", "every_s": "every", "queue_timeout_s": "queue_timeout",
     "max_duration_s": "max_duration", "retrain_every_s": "retrain_every", "settle_s": "settle",
+    "start_timeout_s": "start_timeout",
 }  # fmt: skip
 """Fields that are written otherwise in the file."""
 
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate,
     "evaluate.safety": Safety, "release": Release, "deploy": Deploy, "deploy.rollout": Rollout,
+    "deploy.kubernetes": Kubernetes,
     "monitor": Monitor, "monitor.drift": Drift, "schedule": Schedule,
 }  # fmt: skip
 

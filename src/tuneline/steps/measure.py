@@ -16,6 +16,7 @@ from typing import Any
 from tuneline.errors import DataError
 from tuneline.plan.latency import summary
 from tuneline.serve import child
+from tuneline.serve.runtimes import proven_by
 from tuneline.serve.timing import Ask, Plan, chat, time_all
 from tuneline.steps.evaluate import live_model
 from tuneline.steps.io import Step
@@ -34,7 +35,7 @@ def run(step: Step) -> None:
     Puts out latency. Raises: ModelError if a runtime does not start or stops answering.
     """
     inputs = step.inputs
-    common: Words = ["--runtime", str(step.parameters["runtime"]), "--model", "measure"]
+    common: Words = ["--runtime", proven_by(str(step.parameters["runtime"])), "--model", "measure"]
     commands: dict[str, Words] = {
         "candidate": [
             *common, "--base", inputs["base"], "--served", inputs["served"], "--adapter", inputs["adapter"],

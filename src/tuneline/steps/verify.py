@@ -54,7 +54,7 @@ def run(step: Step) -> None:
     Raises: ProofError with every reason if the runtime does not give what was trained.
     """
     subject = Subject(
-        str(step.parameters["runtime"]),
+        runtimes.proven_by(str(step.parameters["runtime"])),
         step.inputs["base"],
         step.inputs["adapter"],
         step.outputs["served"],

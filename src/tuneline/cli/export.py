@@ -1,0 +1,16 @@
+"""`tuneline export`: what a project becomes elsewhere, as files."""
+
+from collections.abc import Mapping
+
+import click
+
+from tuneline.cli.main import LazyGroup
+
+TABLE: Mapping[str, tuple[str, str, str]] = {
+    "kubernetes": ("export_kubernetes", "kubernetes", "An endpoint's manifests, for kubectl apply -k."),
+}
+
+
+@click.group(cls=LazyGroup, table=TABLE)
+def export() -> None:
+    """Write what a project becomes elsewhere, as files."""

@@ -1,0 +1,102 @@
+"""Who asks Kubernetes' API: a pod, or a kubeconfig; and that nothing secret of it is ever said."""
+
+import stat
+import sys
+
+import pytest
+import yaml
+from tests.kubernetes_api import api_server
+
+from tuneline.control.cluster_api import Api
+from tuneline.control.kubeconfig import Access, access
+from tuneline.errors import NetworkError, SettingError, SpecError
+
+
+def config(tmp_path, **user):
+    body = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1/"}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path = tmp_path / "config"
+    path.write_text(yaml.safe_dump(body))
+    return {"KUBECONFIG": str(path)}
+
+
+def test_a_token_of_the_file(tmp_path):
+    found = access("", config(tmp_path, token="t0k3n"))
+    assert (found.url, found.bearer()) == ("http://127.0.0.1:1", "t0k3n")
+    assert "t0k3n" not in found.who
+
+
+def test_a_token_file_is_read(tmp_path):
+    (tmp_path / "t").write_text("of-a-file\n")
+    assert access("here", config(tmp_path, tokenFile="t")).bearer() == "of-a-file"
+
+
+def test_a_plugin_is_asked_once_while_its_token_holds(tmp_path):
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(
+        "import json, pathlib\n"
+        f"p = pathlib.Path({str(tmp_path / 'count')!r})\n"
+        "p.write_text(p.read_text() + 'x' if p.exists() else 'x')\n"
+        "print(json.dumps({'status': {'token': 'fresh', 'expirationTimestamp': '2999-01-01T00:00:00Z'}}))\n"
+    )
+    found = access("", config(tmp_path, exec={"command": sys.executable, "args": [str(plugin)]}))
+    assert [found.bearer(), found.bearer()] == ["fresh", "fresh"]
+    assert (tmp_path / "count").read_text() == "x"
+
+
+def test_a_plugin_that_fails_is_named_and_what_it_printed_is_not(tmp_path):
+    plugin = tmp_path / "plugin"
+    plugin.write_text("#!/bin/sh\necho s3cret\nexit 1\n")
+    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+    found = access("", config(tmp_path, exec={"command": str(plugin), "installHint": "Install it."}))
+    with pytest.raises(SettingError, match="gave no credentials") as raised:
+        found.bearer()
+    assert "s3cret" not in f"{raised.value.message}{raised.value.hint}"
+    assert raised.value.hint == "Install it."
+
+
+def test_a_context_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    with pytest.raises(SettingError, match="has no context `there`") as raised:
+        access("there", config(tmp_path, token="x"))
+    assert "here" in raised.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "contexts: 3\ncurrent-context: x"])
+def test_a_file_that_is_none_is_said_to_be_none(tmp_path, text):
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(SettingError, match=r"config cannot be used|has no context"):
+        access("", {"KUBECONFIG": str(tmp_path / "config")})
+    with pytest.raises(SettingError, match="cannot be used"):
+        access("", {"KUBECONFIG": str(tmp_path / "missing")})
+
+
+def api(url, bearer="t0k3n"):
+    return Api(Access(url, True, lambda: bearer, "the test"), "ml")
+
+
+def test_what_the_api_refuses_is_one_error_that_says_what_to_do(tmp_path):
+    with api_server(tmp_path) as (_, url):
+        client = api(url)
+        metadata = {"name": "a", "namespace": "ml", "labels": {}}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "dta": {}}
+        with pytest.raises(SpecError, match="'dta' was unexpected") as raised:
+            client.apply(body)
+        assert raised.value.hint.startswith("Change `deploy.kubernetes`")
+        client.close()
+        nobody = api(url, bearer="")
+        with pytest.raises(SettingError, match="answered 401") as refused:
+            nobody.list("Service", {"a": "b"})
+        assert "as the test" in refused.value.hint
+        nobody.close()
+
+
+def test_an_api_that_is_away_is_the_network_s_fault_and_its_token_is_not_told():
+    client = api("http://127.0.0.1:9")
+    with pytest.raises(NetworkError, match="did not answer") as raised:
+        client.get("Service", "a")
+    assert "t0k3n" not in f"{raised.value.message}{raised.value.hint}"
+    client.close()
