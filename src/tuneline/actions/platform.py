@@ -35,6 +35,7 @@ from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, InternalError, NotFoundError, TunelineError
 from tuneline.execute.stores import Stores
 from tuneline.plan.events import RunEnded
+from tuneline.plan.remote import engine_of
 from tuneline.plan.versions import data_definition
 from tuneline.record.feedback import Score
 from tuneline.record.record import Record
@@ -90,12 +91,19 @@ class Platform:
     # Runs
 
     def submit(
-        self, ir: Mapping[str, Any], parameters: Mapping[str, Any], project: Mapping[str, Any]
+        self,
+        ir: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        project: Mapping[str, Any],
+        runner: Mapping[str, Any] | None = None,
     ) -> Json:
         """Start a run of a pipeline; the run. project: `{"name", "text", "path", "digest"}`.
 
-        Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
+        runner: the engine that executes it, `{"kind", "url", "options", "login"}`; None: this machine.
+        Raises: SpecError; ConflictError, naming it, if a run of the same project is active; SettingError, or
+        what the engine says, if it cannot be started there.
         """
+        engine = None if runner is None else engine_of(runner)
         name = project_name(ir, project)
         run = new_run_id(self._clock())
         new = NewRun(
@@ -108,15 +116,16 @@ class Platform:
             project_path=str(project.get("path", "")),
             project_digest=str(project.get("digest", "")),
             project_commit=str(project.get("commit") or "") or None,
+            runner=None if engine is None else engine.to_json(),
         )
-        return self.start(new)
+        return self.start(new, (runner or {}).get("login"))
 
-    def start(self, new: NewRun) -> Json:
+    def start(self, new: NewRun, login: Mapping[str, str] | None = None) -> Json:
         """Put a run on record and give it to the runner; the run. Secrets among its parameters go to a file.
 
         Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
         """
-        self._starter.start(new)
+        self._starter.start(new, login=login)
         return self.run(new.id)
 
     def adopt(self) -> list[str]:

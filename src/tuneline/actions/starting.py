@@ -10,7 +10,7 @@ from typing import Any
 from tuneline.actions.pipelines import SECRET_WARNING, new_run_id, project_name, readable
 from tuneline.actions.ports import Runs
 from tuneline.errors import ConflictError, NotFoundError, SpecError, TunelineError
-from tuneline.execute.submitted import Submitted, read_secrets, write_secrets
+from tuneline.execute.submitted import LOGIN, Submitted, read_secrets, write_secrets
 from tuneline.plan.events import RunEnded
 from tuneline.plan.nodes import Context
 from tuneline.plan.parameters import root_values
@@ -34,10 +34,13 @@ class Starter:
         self._home = home
         self._clock = clock
 
-    def start(self, new: NewRun, beside: Beside | None = None) -> None:
+    def start(
+        self, new: NewRun, beside: Beside | None = None, login: Mapping[str, str] | None = None
+    ) -> None:
         """Put a run on record and give it to the runner. Secrets among its parameters go to a file.
 
-        beside: what else belongs into the transaction that stores it.
+        beside: what else belongs into the transaction that stores it. login: by what the engine that is to
+        execute it knows this user: `token`, or `user` and `password`.
         Raises: SpecError, with every fault; ConflictError if a run of the same project is active.
         """
         pipeline = readable(new.ir)
@@ -53,6 +56,7 @@ class Starter:
         folder = self._home / "runs" / new.id
         known = folder.exists()
         try:
+            write_secrets(folder, dict(login or {}), LOGIN)
             write_secrets(folder, secrets)  # before it is on record: a server that adopts it needs them
             self._record.runs.create(new, self._clock(), beside)
         except (TunelineError, OSError):
@@ -110,6 +114,7 @@ class Starter:
             retries=before,
             retries_ir=earlier,
             images=images_of(row["plugins_input"]),
+            runner=row["runner"],
         )
 
     def _earlier(self, run: str | None) -> tuple[RunId | None, Mapping[str, Any]]:

@@ -59,13 +59,16 @@ class Client:
         spec: Mapping[str, Any],
         parameters: Mapping[str, Any],
         project: Mapping[str, Any],
+        runner: Mapping[str, Any] | None = None,
     ) -> Body:
-        """Start a run of the IR `spec`. project: `{"name", "text", "path", "digest"}`.
+        """Start a run of the IR `spec`. project: `{"name", "text", "path", "digest"}`. runner: the
+        engine that executes it, `{"kind", "url", "options", "login"}`.
 
         Raises: ConflictError, naming it, if a run of the same project is active.
         """
         body = {"pipeline_spec": spec, "parameters": parameters, "project": project}
-        return self.call("POST", "/api/v1/runs", body)
+        body |= {} if runner is None else {"runner": runner}
+        return self.call("POST", "/api/v1/runs", body, timeout_s=120.0)
 
     def runs(self, limit: int = 50, project: str | None = None, *, archived: bool = False) -> list[Body]:
         """Runs without their tasks, the newest first; the archived ones alone, or the others."""

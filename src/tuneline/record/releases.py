@@ -112,6 +112,16 @@ class Releases:
             )
         return rows
 
+    def proposed_by(self, run: str) -> dict[str, str] | None:
+        """`{"release", "state", "reason"}` of the release that a run made; None if it made none."""
+        wanted = select(releases).where(releases.c.run == run).order_by(releases.c.created_at.desc()).limit(1)
+        with self._store.read() as db:
+            row = db.execute(wanted).mappings().first()
+        if row is None:
+            return None
+        name = f"{row['model']}@{row['version']}"
+        return {"release": name, "state": str(row["state"]), "reason": str(row["reason"])}
+
     def get(self, release: str) -> RowMapping:
         """The release `model@version`. Raises NotFoundError, UserError if that is no release's name."""
         model, version = split(release)

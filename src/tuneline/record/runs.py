@@ -66,6 +66,8 @@ class NewRun:
     """When it was to begin; None: when it was made."""
     recurring_run: str = ""
     plugins_input: Mapping[str, Any] | None = None
+    runner: Mapping[str, Any] | None = None
+    """The engine that executes it: `plan.remote.Engine.to_json`; None: this machine."""
 
 
 _NUMBERED = (
@@ -125,6 +127,7 @@ class Runs:
                     recurring_run=new.recurring_run,
                     history=[{"at": at, "state": "PENDING"}],
                     plugins_input=dict(new.plugins_input) if new.plugins_input else None,
+                    runner=dict(new.runner) if new.runner else None,
                 )
             )
             rows = [views.new_task(new.id, None, child, place) for place, child in enumerate(new.tasks)]
