@@ -20,9 +20,11 @@ from tuneline.actions.artifacts import Artifacts
 from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.caller import CALLER
 from tuneline.actions.drift import DriftActions
+from tuneline.actions.importing import Importing
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.notices import NoticeBoard, Tester
+from tuneline.actions.packages import Packages
 from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
@@ -75,7 +77,10 @@ class Platform:
         self._starter = Starter(record, runner, server.home, clock)
         self.kfp = Kfp(record, runner, self._starter, server.home, lambda: self.user, clock)
         """Experiments, uploaded pipelines, and runs as Kubeflow Pipelines has them."""
-        self.artifacts = Artifacts(record, Stores(Settings(server.home).copies))
+        stores = Stores(Settings(server.home).copies)
+        self.artifacts = Artifacts(record, stores)
+        self.packages = Packages(record, self.artifacts, server.home)
+        self.importing = Importing(record, self.packages, stores, server.home, lambda: self.user, clock)
         self.recurring = RecurringRuns(record, self._starter, self.kfp.runs, server.home, clock)
         self.approvals = Approvals(record, self._starter, server.home, lambda: self.user, clock)
         self.schedules = Schedules(record, self.recurring, clock)
@@ -238,6 +243,7 @@ class Platform:
         """
         data, project_digest = self._asked_for(RunId(offer.run))
         offer = replace(offer, project_digest=offer.project_digest or project_digest)
+        offer = self.packages.placed(offer)
         proposal = checked(offer, data, self.user)
         done = self.record.releases.propose(proposal, self._clock())
         return {
