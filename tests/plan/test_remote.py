@@ -7,9 +7,10 @@ import pytest
 from tests.execute.doubles import pipeline
 
 from tuneline.errors import SettingError
+from tuneline.plan.engine import engine_of
 from tuneline.plan.events import Outputs, RunHandedOver, from_json, to_json
 from tuneline.plan.nodes import Context, Status
-from tuneline.plan.remote import Made, Seen, SeenTask, State, engine_of, known, newly_succeeded, news
+from tuneline.plan.remote import Made, Seen, SeenTask, State, known, newly_succeeded, news
 from tuneline.plan.schedule import RunState, fold
 from tuneline_ir import parse
 

@@ -36,8 +36,8 @@ from tuneline.actions.schedules import Schedules
 from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, InternalError, NotFoundError, TunelineError
 from tuneline.execute.stores import Stores
+from tuneline.plan.engine import engine_of
 from tuneline.plan.events import RunEnded
-from tuneline.plan.remote import engine_of
 from tuneline.plan.versions import data_definition
 from tuneline.record.feedback import Score
 from tuneline.record.record import Record

@@ -58,7 +58,7 @@ def engine(runner: str, url: str | None, env: Mapping[str, str] | None = None, *
         raise click.UsageError(f"{', '.join(sorted(wrong))}: not for --runner {runner}.")
     if runner == LOCAL:
         return None
-    from tuneline.plan.remote import engine_of  # noqa: PLC0415 - for this option alone
+    from tuneline.plan.engine import engine_of  # noqa: PLC0415 - for this option alone
 
     known = os.environ if env is None else env
     variable, logins = _VARIABLES[runner]

@@ -113,7 +113,7 @@ class Engine:
             case 403:
                 hint = f"Whoever {self._variable} names must be allowed to do that there."
                 return ForbiddenError(message, hint=hint)
-            case 404:
+            case 404 if said:  # else it is not the API that says so
                 return NotFoundError(message, hint="It was deleted there, or --url names another service.")
             case 409:
                 return ConflictError(message)

@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 from tuneline.client.engine import Engine
 from tuneline.errors import NotFoundError, UserError
+from tuneline.plan.engine import KUBEFLOW, token_variable
 from tuneline.plan.events import ArtifactRef, Outputs
-from tuneline.plan.remote import KUBEFLOW, Handed, Made, Seen, SeenTask, State, token_variable
+from tuneline.plan.remote import Handed, Made, Seen, SeenTask, State
 from tuneline.types import Digest, digest_json
 from tuneline_ir import Pipeline
 

@@ -16,8 +16,9 @@ from tuneline.errors import TunelineError
 from tuneline.execute import objects
 from tuneline.execute.files import digest_path
 from tuneline.execute.stores import Stores
+from tuneline.plan.engine import Engine
 from tuneline.plan.events import ArtifactRef, Outputs
-from tuneline.plan.remote import Engine, Made
+from tuneline.plan.remote import Made
 from tuneline.types import Digest, digest_json
 from tuneline_ir import Pipeline
 

@@ -1,4 +1,4 @@
-"""Runs that another engine executes: which one, what it reported, and the events that come of that. Pure.
+"""Runs that another engine executes: what it reported, and the events that come of that. Pure.
 
 Nothing is scheduled here: the engine decides what runs, and its word is folded into the events that a run at
 home has, so that views, lineage, pages and reports know no difference. Limits: a nested pipeline or loop is
@@ -6,12 +6,10 @@ one task, as the engine's own page opens it; the tasks in it are not followed. T
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
-from tuneline.errors import SettingError
 from tuneline.plan.events import (
     AttemptFailed,
     AttemptStarted,
@@ -27,9 +25,6 @@ from tuneline.plan.nodes import OPEN, Node, Status
 from tuneline.plan.schedule import RunState
 from tuneline_ir import Pipeline
 
-KUBEFLOW, AIRFLOW = "kubeflow", "airflow"
-KINDS = (KUBEFLOW, AIRFLOW)
-
 
 class State(StrEnum):
     """Of a run or a task, whatever the engine calls it."""
@@ -44,58 +39,6 @@ class State(StrEnum):
 
 ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELED)
 """Of a run."""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What executes a run elsewhere."""
-
-    kind: str
-    url: str
-    options: Mapping[str, str] = field(default_factory=dict)
-    """`experiment` and `root` of Kubeflow, `dag` of Airflow, where they are not what follows from the run."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As it is kept with the run."""
-        return asdict(self)
-
-
-def engine_of(body: Mapping[str, Any]) -> Engine:
-    """The engine that `Engine.to_json` or a command wrote.
-
-    Raises: SettingError for a kind there is not, or a URL that is none or holds a password or token.
-    """
-    kind, url = str(body.get("kind", "")), str(body.get("url", "")).rstrip("/")
-    if kind not in KINDS:
-        raise SettingError(f"`{kind}` is no runner.", hint=f"There are local, {' and '.join(KINDS)}.")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingError(
-            f"The address of {kind} is `{_harmless(url)}`, which is no http address.",
-            hint=f"Give --url http://HOST:PORT, or set {url_variable(kind)}.",
-        )
-    if parts.username is not None or parts.query or parts.fragment:
-        raise SettingError(
-            f"The address of {kind} at {parts.hostname} holds more than a place: it would be recorded.",
-            hint=f"Give a token by {token_variable(kind)}, never in the address.",
-        )
-    options = {str(key): str(value) for key, value in (body.get("options") or {}).items() if value}
-    return Engine(kind, url, options)
-
-
-def url_variable(kind: str) -> str:
-    """The variable of the environment that names the engine's address."""
-    return "TUNELINE_KFP_URL" if kind == KUBEFLOW else "TUNELINE_AIRFLOW_URL"
-
-
-def token_variable(kind: str) -> str:
-    """The variable of the environment that holds the token for the engine."""
-    return "TUNELINE_KFP_TOKEN" if kind == KUBEFLOW else "TUNELINE_AIRFLOW_TOKEN"
-
-
-def _harmless(url: str) -> str:
-    """A URL without what may be a secret."""
-    return url.rpartition("@")[2].partition("?")[0]
 
 
 @dataclass(frozen=True)
@@ -218,6 +161,8 @@ def news(
     """
     if state.ended is not None:
         return []
+    if state.canceled_by is not None and seen.state is State.FAILED:  # some engines know no other end
+        seen = replace(seen, state=State.CANCELED, error="", tasks=tuple(map(_ended_by_us, seen.tasks)))
     begun = seen.started_at or min((task.started_at for task in seen.tasks if task.started_at), default=now)
     first = [(begun, RunStarted())] if not state.started and seen.state is not State.PENDING else []
     found: list[Timed] = []
@@ -233,6 +178,10 @@ def news(
             found += [(ended, event) for event in _left(state, found, engine)]
         found.append((ended, _end(seen, engine)))
     return [*first, *found]
+
+
+def _ended_by_us(task: SeenTask) -> SeenTask:
+    return replace(task, state=State.CANCELED, error="") if task.state is State.FAILED else task
 
 
 def _left(state: RunState, found: list[Timed], engine: str) -> list[Event]:

@@ -67,7 +67,7 @@ class NewRun:
     recurring_run: str = ""
     plugins_input: Mapping[str, Any] | None = None
     runner: Mapping[str, Any] | None = None
-    """The engine that executes it: `plan.remote.Engine.to_json`; None: this machine."""
+    """The engine that executes it: `plan.engine.Engine.to_json`; None: this machine."""
 
 
 _NUMBERED = (
