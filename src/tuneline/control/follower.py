@@ -9,7 +9,7 @@ waits for it, however long; only one that was deleted there has failed.
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tuneline.errors import (
 from tuneline.execute.submitted import Submitted
 from tuneline.plan.engine import KUBEFLOW, Engine
 from tuneline.plan.events import (
+    AttemptFailed,
     CancelRequested,
     Event,
     EventSink,
@@ -33,6 +34,8 @@ from tuneline.plan.events import (
     RunEnded,
     RunHandedOver,
     RunRetried,
+    TaskCanceled,
+    TaskSkipped,
 )
 from tuneline.plan.handing import handed_over
 from tuneline.plan.nodes import GOOD
@@ -96,13 +99,25 @@ class Follower:
         self._settling_until = 0.0
         self._old_end: float | None = None
         """When it ended before it was tried again, by the engine."""
+        self._ends: dict[str, float] = {}
+        """When tasks ended badly, by the engine."""
+        self._before: dict[str, float] = {}
+        """The same, of those that are tried again: their old ends may be told for a while yet."""
         self._failing: str = ""
         self.thread = threading.Thread(target=self._loop, name=f"follow-{self.run}", daemon=True)
 
-    def apply(self, event: Event) -> None:
-        """Learn what is on record."""
-        if isinstance(event, RunHandedOver):
-            self._id = event.id
+    def apply(self, event: Event, at: float) -> None:
+        """Learn what is on record, and when it happened."""
+        match event:
+            case RunHandedOver():
+                self._id = event.id
+            case AttemptFailed() | TaskCanceled() | TaskSkipped():
+                self._ends[event.task] = at
+            case RunEnded():
+                self._old_end = at
+            case RunRetried():
+                self._before = {path: self._ends.get(path, 0.0) for path in event.tasks}
+                self._settling_until = self._around.clock() + SETTLING_S
         self._state.apply(event)
 
     def hand_over(self) -> None:
@@ -131,9 +146,7 @@ class Follower:
             raise ConflictError(
                 f"Run {self.run} has nothing that could be tried again.", hint="Start a new run."
             )
-        self._old_end = self.remote.look(self._id).finished_at
         self.remote.retry(self._id)
-        self._settling_until = self._around.clock() + SETTLING_S
         self._store([RunRetried(by, tasks)], self._around.clock())
 
     def _loop(self) -> None:
@@ -183,6 +196,8 @@ class Follower:
         old = seen.state in ENDED and seen.finished_at == self._old_end
         if old and self._around.clock() < self._settling_until:
             return
+        if seen.state not in ENDED:
+            seen = replace(seen, tasks=tuple(task for task in seen.tasks if not self._told_before(task)))
         done = newly_succeeded(self._state, seen)
         told = self.remote.made(self._id, pipeline, done) if done else {}
         made = {
@@ -194,6 +209,11 @@ class Follower:
             self._state, seen, made, str(self._folder), self._around.clock(), self._engine.kind
         ):
             self._store([event], at)
+
+    def _told_before(self, task: SeenTask) -> bool:
+        """Whether this is how a task ended before it was tried again."""
+        ended = task.state in (State.FAILED, State.SKIPPED, State.CANCELED)
+        return ended and task.name in self._before and (task.finished_at or 0.0) <= self._before[task.name]
 
     def _cancel_there(self) -> None:
         try:
@@ -227,4 +247,4 @@ class Follower:
     def _store(self, events: Sequence[Event], at: float) -> None:
         self._around.sink.append(self._lease, events, at)
         for event in events:
-            self.apply(event)
+            self.apply(event, at)

@@ -115,7 +115,7 @@ class RemoteRuns:
         remote = self._open(engine, read_secrets(folder, LOGIN))
         follower = Follower(new, lease, engine, remote, state, folder, self._around)
         for stored in self._source.events(new.run):
-            follower.apply(stored.event)
+            follower.apply(stored.event, stored.at)
         return follower
 
     def _follow(self, follower: Follower) -> None:
