@@ -4,6 +4,7 @@ tasks are real processes."""
 import json
 import time
 
+import httpx
 import pytest
 from tests.control.sites import Site, kubeflow, states
 from tests.execute.doubles import pipeline
@@ -66,6 +67,8 @@ def test_a_run_elsewhere_looks_as_one_at_home(home, remote):
     assert (runner["kind"], runner["url"], runner["id"]) == ("kubeflow", remote.url, theirs["id"])
     assert runner["link"] == f"{remote.url}/#/runs/details/{theirs['id']}"
     assert one["runner"] is None
+    page = httpx.get(f"{home.url}/runs/{there}", trust_env=False).text
+    assert f'<a href="{runner["link"]}"' in page
     kinds = [event["kind"] for event in home.platform.events(there)["events"]]
     assert kinds[:2] == ["run_handed_over", "run_started"]
     times = {task["name"]: task["started_at"] for task in remote.platform.run(theirs["id"])["tasks"]}

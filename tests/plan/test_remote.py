@@ -9,7 +9,7 @@ from tests.execute.doubles import pipeline
 from tuneline.errors import SettingError
 from tuneline.plan.engine import engine_of
 from tuneline.plan.events import Outputs, RunHandedOver, from_json, to_json
-from tuneline.plan.nodes import Context, Status
+from tuneline.plan.nodes import Context
 from tuneline.plan.remote import Made, Seen, SeenTask, State, known, newly_succeeded, news
 from tuneline.plan.schedule import RunState, fold
 from tuneline_ir import parse
@@ -147,9 +147,7 @@ def test_whatever_is_reported_the_events_replay_to_the_state_and_every_task_ends
         assert kinds(events).count("run_ended") == 1
         replayed = fold(CONTEXT, (from_json(to_json(event)) for _, event in events))
         assert statuses(replayed) == statuses(state)
-        assert {node.status for path, node in state.tasks.items() if path}.isdisjoint(
-            {Status.WAITING, Status.RUNNING}
-        )
+        assert {node.status for path, node in state.tasks.items() if path}.isdisjoint({"WAITING", "RUNNING"})
         for name, told in itertools.groupby(
             sorted(event.task for _, event in events if event.kind == "task_succeeded")
         ):

@@ -9,9 +9,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.steps.test_live_and_propose import run_step
 from tests.steps.test_live_and_propose import server as served
 
+from tuneline.cli.main import cli
 from tuneline.errors import ConflictError, DataError, ModelError
 from tuneline.execute.files import digest_path
 from tuneline.serve.package import content_files, file_digest
@@ -259,6 +261,17 @@ def test_a_step_waits_for_a_server_that_is_started_again(server, tmp_path, monke
         thread.join()
     assert found["home"] == str(tmp_path)
     assert waits == [0.25, 0.5]
+
+
+def test_the_command_takes_a_bundle_and_says_what_it_is_now(bundle, tmp_path, request):
+    request.getfixturevalue("server")
+    arguments = ["import", str(bundle), "--base", str(tmp_path / "base")]
+    first = CliRunner().invoke(cli, arguments)
+    assert (first.exit_code, first.stdout) == (0, "m@1.0.0  approved: first release\n"), first.output
+    again = CliRunner().invoke(cli, [*arguments, "--json"])
+    said = json.loads(again.stdout)
+    assert (said["release"], said["created"]) == ("m@1.0.0", False)
+    assert said["reason"].startswith("imported before")
 
 
 @pytest.mark.slow

@@ -139,7 +139,8 @@ def _go_on(client: "Client", started: Mapping[str, Any], detach: bool, as_json: 
     if not detach:
         raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
     if as_json:
-        print_json({"run": id, "project": started["project"], "state": started["state"]})
+        about = {"run": id, "project": started["project"], "state": started["state"]}
+        print_json(about | ({"runner": runner} if runner else {}))
     else:
         click.echo(id)
     say(f"Follow it with `tuneline runs show -f {id}`.")

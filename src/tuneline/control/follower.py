@@ -38,7 +38,6 @@ from tuneline.plan.events import (
     TaskSkipped,
 )
 from tuneline.plan.handing import handed_over
-from tuneline.plan.nodes import GOOD
 from tuneline.plan.remote import (
     ENDED,
     Handed,
@@ -140,7 +139,9 @@ class Follower:
     def retry(self, by: str) -> None:
         """Have the engine try again what failed. Raises: ConflictError; what the engine says."""
         tasks = tuple(
-            path for path, node in self._state.tasks.items() if path != ROOT and node.status not in GOOD
+            path
+            for path, node in self._state.tasks.items()
+            if path != ROOT and node.status not in ("SUCCEEDED", "CACHED")
         )
         if not self._id or not tasks:
             raise ConflictError(

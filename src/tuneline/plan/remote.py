@@ -21,7 +21,7 @@ from tuneline.plan.events import (
     TaskSkipped,
     TaskSucceeded,
 )
-from tuneline.plan.nodes import OPEN, Node, Status
+from tuneline.plan.nodes import Node
 from tuneline.plan.schedule import RunState
 from tuneline_ir import Pipeline
 
@@ -37,6 +37,8 @@ class State(StrEnum):
     CANCELED = "CANCELED"
 
 
+_WAITING, _RUNNING = _OPEN = ("WAITING", "RUNNING")
+"""Of a task that has not ended, in a run's state."""
 ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELED)
 """Of a run."""
 
@@ -191,9 +193,9 @@ def _left(state: RunState, found: list[Timed], engine: str) -> list[Event]:
     begun = {event.task for _, event in found if isinstance(event, AttemptStarted)}
     left: list[Event] = []
     for path, node in state.tasks.items():
-        if not path or node.status not in OPEN or path in closed:
+        if not path or node.status not in _OPEN or path in closed:
             continue
-        ran = node.status is Status.RUNNING or path in begun
+        ran = node.status == _RUNNING or path in begun
         left.append(
             TaskSkipped(path, f"{engine} did not say how it ended" if ran else f"{engine} did not run it")
         )
@@ -202,22 +204,22 @@ def _left(state: RunState, found: list[Timed], engine: str) -> list[Event]:
 
 def _open(state: RunState, name: str) -> Node | None:
     node = state.tasks.get(name) if name else None
-    return node if node is not None and node.status in OPEN else None
+    return node if node is not None and node.status in _OPEN else None
 
 
 def _of_task(node: Node, task: SeenTask, made: Made, folder: str, now: float, engine: str) -> list[Timed]:
     began = task.started_at or now
     ended = max(began, task.finished_at or now)
-    if task.state is State.SKIPPED and node.status is Status.WAITING:
+    if task.state is State.SKIPPED and node.status == _WAITING:
         return [(ended, TaskSkipped(node.path, task.error or f"{engine} skipped it"))]
     found: list[Timed] = []
-    number = task.attempt or node.attempts + (node.status is Status.WAITING)
-    if node.status is Status.RUNNING and number > node.attempts:  # it was tried again between two looks
+    number = task.attempt or node.attempts + (node.status == _WAITING)
+    if node.status == _RUNNING and number > node.attempts:  # it was tried again between two looks
         error = _error(task.error or f"{engine} tried it again", "")
         found.append((began, AttemptFailed(node.path, node.attempts, None, error, retry_at=began)))
     if number > node.attempts and _begun(task):
         found.append((began, _started(node.path, number, made, folder, engine)))
-    elif node.status is Status.WAITING:
+    elif node.status == _WAITING:
         return []
     match task.state:
         case State.SUCCEEDED:
