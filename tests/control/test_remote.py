@@ -9,7 +9,7 @@ import pytest
 from tests.control.sites import Site, kubeflow, states
 from tests.execute.doubles import pipeline
 
-from tuneline.errors import NetworkError, NotFoundError, SettingError, SpecError
+from tuneline.errors import ConflictError, NetworkError, NotFoundError, SettingError, SpecError
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +62,10 @@ def test_a_run_elsewhere_looks_as_one_at_home(home, remote):
     assert one.keys() == other.keys()
     assert [task.keys() for task in one["tasks"]] == [task.keys() for task in other["tasks"]]
     assert home.platform.logs(there, "write")["text"] == home.platform.logs(here, "write")["text"]
+    with pytest.raises(ConflictError, match="was executed by kubeflow"):
+        home.platform.kfp.runs.clone(there)
+    with pytest.raises(ConflictError, match="was executed by kubeflow"):
+        home.platform.retry(there, ir=TWO)
     (theirs,) = remote.platform.runs()
     runner = other["runner"]
     assert (runner["kind"], runner["url"], runner["id"]) == ("kubeflow", remote.url, theirs["id"])

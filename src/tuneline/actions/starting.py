@@ -87,6 +87,7 @@ class Starter:
         """
         if row["state"] in ACTIVE:
             raise ConflictError(f"Run {row['id']} has not ended.", hint="Wait for it, or cancel it first.")
+        refuse_elsewhere(row)
         run = new_run_id(self._clock())
         kept = (
             *("project", "project_text", "project_path", "project_digest", "project_commit"),
@@ -125,6 +126,15 @@ class Starter:
             return RunId(run), self._record.runs.ir(RunId(run))
         except NotFoundError:
             return None, {}
+
+
+def refuse_elsewhere(row: Mapping[Any, Any]) -> None:
+    """Raises ConflictError for a run of another engine, whose login is that run's alone."""
+    if row["runner"]:
+        raise ConflictError(
+            f"Run {row['id']} was executed by {row['runner']['kind']}: no other run can be made of it here.",
+            hint=f"Start a new one: `tuneline run PROJECT --runner {row['runner']['kind']}`.",
+        )
 
 
 def images_of(plugins: Mapping[str, Any] | None) -> str:
