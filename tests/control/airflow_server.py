@@ -3,6 +3,7 @@
 `Airflow(folder, python)` starts them in about 15 s of an idle machine; DAGs are files put into `dags`.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 
 USER, PASSWORD = "ann", "hunter2-of-ann"
 
@@ -97,6 +99,10 @@ class Airflow:
         assert answer.is_success, answer.text
 
     def stop(self) -> None:
+        # tasks under way are sessions of their own, which outlive the scheduler
+        below = [
+            each for child in self._children for each in psutil.Process(child.pid).children(recursive=True)
+        ]
         for child in self._children:
             os.killpg(child.pid, 15)
         for child in self._children:
@@ -105,6 +111,9 @@ class Airflow:
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, 9)
                 child.wait()
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 DAG = '''
@@ -126,7 +135,7 @@ with DAG({id!r}, schedule=None, tags=["tuneline", {tag!r}], params=params) as da
 
     @task(task_id="read", retries=0)
     def read(params, ti):
-        while params["x"] == "wait":
+        for _ in range(600 if params["x"] == "wait" else 0):
             time.sleep(0.2)
         if params["x"] == "fail" and not (Path({folder!r}) / "fine").exists():
             ti.xcom_push(key="error", value="no such luck at all")
