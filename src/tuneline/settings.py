@@ -8,7 +8,9 @@ from typing import Literal, Self
 
 from tuneline.errors import SettingError
 
-SERVER_ONLY = frozenset(("TUNELINE_DATABASE_URL", "TUNELINE_TOKEN", "TUNELINE_NOTIFY"))
+LOGINS = frozenset(("TUNELINE_KFP_TOKEN", "TUNELINE_AIRFLOW_TOKEN", "TUNELINE_AIRFLOW_PASSWORD"))
+"""By what other engines know a user: read by `tuneline run`, wanted by nothing else."""
+SERVER_ONLY = frozenset(("TUNELINE_DATABASE_URL", "TUNELINE_TOKEN", "TUNELINE_NOTIFY")) | LOGINS
 """What no task, router or runtime gets, nor a notice's URL: it may hold the record's password, or says who
 somebody is elsewhere, and they may run users' code."""
 

@@ -31,6 +31,7 @@ def server(tmp_path, monkeypatch):
     thread = threading.Thread(target=served.run, kwargs={"sockets": [listening]})
     thread.start()
     monkeypatch.setenv("TUNELINE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+    monkeypatch.setenv("TUNELINE_HOME", str(tmp_path))
     yield platform
     platform.close()
     served.should_exit = True

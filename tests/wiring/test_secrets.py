@@ -4,9 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+from tuneline.client.server import environment
 from tuneline.control.processes import spawn
 from tuneline.execute.environment import of_tasks
-from tuneline.settings import Settings
+from tuneline.settings import LOGINS, Settings
 
 URL = "postgresql://ann:s3cret@db.example/line"
 
@@ -16,6 +17,12 @@ def test_a_task_does_not_get_the_records_url(tmp_path: Path) -> None:
     given = of_tasks(env, Settings(home=tmp_path, database_url=URL), "http://127.0.0.1:8080")
     assert given["TUNELINE_PORT"] == "8080"
     assert "s3cret" not in str(given)
+
+
+def test_a_task_does_not_get_the_logins_of_other_engines(tmp_path: Path) -> None:
+    env = {name: "hunter2" for name in LOGINS} | {"TUNELINE_OFFLINE": "1"}
+    assert of_tasks(env, Settings(tmp_path), "").keys().isdisjoint(LOGINS)
+    assert environment(Settings(tmp_path), env).keys().isdisjoint(LOGINS)
 
 
 def test_what_serves_a_model_does_not_get_the_records_url(tmp_path: Path, monkeypatch) -> None:

@@ -21,9 +21,11 @@ from tuneline.actions.boards import Opener, RunBoards
 from tuneline.actions.caller import CALLER
 from tuneline.actions.drift import DriftActions
 from tuneline.actions.forced import with_forced
+from tuneline.actions.importing import Importing
 from tuneline.actions.kfp import Kfp
 from tuneline.actions.logs import read_log
 from tuneline.actions.notices import NoticeBoard, Tester
+from tuneline.actions.packages import Packages
 from tuneline.actions.pipelines import new_run_id, project_name
 from tuneline.actions.ports import Runs, Server, Shutdown
 from tuneline.actions.proposing import Offer, checked
@@ -35,6 +37,7 @@ from tuneline.actions.schedules import Schedules
 from tuneline.actions.starting import Starter
 from tuneline.errors import ConflictError, InternalError, NotFoundError, TunelineError
 from tuneline.execute.stores import Stores
+from tuneline.plan.engine import engine_of
 from tuneline.plan.events import RunEnded
 from tuneline.plan.versions import data_definition
 from tuneline.record.feedback import Score
@@ -75,7 +78,10 @@ class Platform:
         self._starter = Starter(record, runner, server.home, clock)
         self.kfp = Kfp(record, runner, self._starter, server.home, lambda: self.user, clock)
         """Experiments, uploaded pipelines, and runs as Kubeflow Pipelines has them."""
-        self.artifacts = Artifacts(record, Stores(Settings(server.home).copies))
+        stores = Stores(Settings(server.home).copies)
+        self.artifacts = Artifacts(record, stores)
+        self.packages = Packages(record, self.artifacts, server.home)
+        self.importing = Importing(record, self.packages, stores, server.home, lambda: self.user, clock)
         self.recurring = RecurringRuns(record, self._starter, self.kfp.runs, server.home, clock)
         self.approvals = Approvals(record, self._starter, server.home, lambda: self.user, clock)
         self.schedules = Schedules(record, self.recurring, clock)
@@ -91,12 +97,19 @@ class Platform:
     # Runs
 
     def submit(
-        self, ir: Mapping[str, Any], parameters: Mapping[str, Any], project: Mapping[str, Any]
+        self,
+        ir: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        project: Mapping[str, Any],
+        runner: Mapping[str, Any] | None = None,
     ) -> Json:
         """Start a run of a pipeline; the run. project: `{"name", "text", "path", "digest"}`.
 
-        Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
+        runner: the engine that executes it, `{"kind", "url", "options", "login"}`; None: this machine.
+        Raises: SpecError; ConflictError, naming it, if a run of the same project is active; SettingError, or
+        what the engine says, if it cannot be started there.
         """
+        engine = None if runner is None else engine_of(runner)
         name = project_name(ir, project)
         run = new_run_id(self._clock())
         new = NewRun(
@@ -109,15 +122,16 @@ class Platform:
             project_path=str(project.get("path", "")),
             project_digest=str(project.get("digest", "")),
             project_commit=str(project.get("commit") or "") or None,
+            runner=None if engine is None else engine.to_json(),
         )
-        return self.start(new)
+        return self.start(new, (runner or {}).get("login"))
 
-    def start(self, new: NewRun) -> Json:
+    def start(self, new: NewRun, login: Mapping[str, str] | None = None) -> Json:
         """Put a run on record and give it to the runner; the run. Secrets among its parameters go to a file.
 
         Raises: SpecError; ConflictError, naming it, if a run of the same project is active.
         """
-        self._starter.start(new)
+        self._starter.start(new, login=login)
         return self.run(new.id)
 
     def adopt(self) -> list[str]:
@@ -230,6 +244,7 @@ class Platform:
         """
         data, project_digest = self._asked_for(RunId(offer.run))
         offer = replace(offer, project_digest=offer.project_digest or project_digest)
+        offer = self.packages.placed(offer)
         proposal = checked(offer, data, self.user)
         done = self.record.releases.propose(proposal, self._clock())
         return {

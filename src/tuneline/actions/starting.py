@@ -10,7 +10,7 @@ from typing import Any
 from tuneline.actions.pipelines import SECRET_WARNING, new_run_id, project_name, readable
 from tuneline.actions.ports import Runs
 from tuneline.errors import ConflictError, NotFoundError, SpecError, TunelineError
-from tuneline.execute.submitted import Submitted, read_secrets, write_secrets
+from tuneline.execute.submitted import LOGIN, Submitted, read_secrets, write_secrets
 from tuneline.plan.events import RunEnded
 from tuneline.plan.nodes import Context
 from tuneline.plan.parameters import root_values
@@ -34,10 +34,13 @@ class Starter:
         self._home = home
         self._clock = clock
 
-    def start(self, new: NewRun, beside: Beside | None = None) -> None:
+    def start(
+        self, new: NewRun, beside: Beside | None = None, login: Mapping[str, str] | None = None
+    ) -> None:
         """Put a run on record and give it to the runner. Secrets among its parameters go to a file.
 
-        beside: what else belongs into the transaction that stores it.
+        beside: what else belongs into the transaction that stores it. login: by what the engine that is to
+        execute it knows this user: `token`, or `user` and `password`.
         Raises: SpecError, with every fault; ConflictError if a run of the same project is active.
         """
         pipeline = readable(new.ir)
@@ -53,6 +56,7 @@ class Starter:
         folder = self._home / "runs" / new.id
         known = folder.exists()
         try:
+            write_secrets(folder, dict(login or {}), LOGIN)
             write_secrets(folder, secrets)  # before it is on record: a server that adopts it needs them
             self._record.runs.create(new, self._clock(), beside)
         except (TunelineError, OSError):
@@ -83,6 +87,7 @@ class Starter:
         """
         if row["state"] in ACTIVE:
             raise ConflictError(f"Run {row['id']} has not ended.", hint="Wait for it, or cancel it first.")
+        refuse_elsewhere(row)
         run = new_run_id(self._clock())
         kept = (
             *("project", "project_text", "project_path", "project_digest", "project_commit"),
@@ -110,6 +115,7 @@ class Starter:
             retries=before,
             retries_ir=earlier,
             images=images_of(row["plugins_input"]),
+            runner=row["runner"],
         )
 
     def _earlier(self, run: str | None) -> tuple[RunId | None, Mapping[str, Any]]:
@@ -120,6 +126,15 @@ class Starter:
             return RunId(run), self._record.runs.ir(RunId(run))
         except NotFoundError:
             return None, {}
+
+
+def refuse_elsewhere(row: Mapping[Any, Any]) -> None:
+    """Raises ConflictError for a run of another engine, whose login is that run's alone."""
+    if row["runner"]:
+        raise ConflictError(
+            f"Run {row['id']} was executed by {row['runner']['kind']}: no other run can be made of it here.",
+            hint=f"Start a new one: `tuneline run PROJECT --runner {row['runner']['kind']}`.",
+        )
 
 
 def images_of(plugins: Mapping[str, Any] | None) -> str:

@@ -69,6 +69,7 @@ def run_summary(row: Row) -> dict[str, Any]:
         "seq": row["last_seq"],
         "outputs": _outputs_of(row),
         "warnings": row["warnings"] or [],
+        "runner": row["runner"],
     }
 
 

@@ -56,10 +56,12 @@ def load_project(path: Path, params: tuple[str, ...]) -> "Loaded":
     return loaded
 
 
-def submit(client: "Client", loaded: "Loaded", *, no_cache: bool = False) -> dict[str, Any]:
-    """Start a run of a project; the run. no_cache: run every task."""
+def submit(
+    client: "Client", loaded: "Loaded", *, no_cache: bool = False, runner: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Start a run of a project; the run. no_cache: run every task. runner: the engine that executes it."""
     spec, parameters, about = compiled(loaded)
-    return client.submit(without_cache(spec) if no_cache else spec, parameters, about)
+    return client.submit(without_cache(spec) if no_cache else spec, parameters, about, runner)
 
 
 def compiled(loaded: "Loaded") -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "runs": ("runs", "runs", "List, show, follow, retry and cancel runs."),
     "tensorboard": ("board", "tensorboard", "Open TensorBoard over a run's logs."),
     "releases": ("releases", "releases", "List and show the releases of a model."),
+    "import": ("importing", "import_", "Take a release that was made where no server could be asked."),
     "rollout": ("rollouts", "rollout", "Try a release beside the live one; tests decide."),
     "promote": ("rollouts", "promote", "Let what is tried at an endpoint go live now."),
     "rollback": ("rollouts", "rollback", "End what is tried, or go back to an earlier release."),

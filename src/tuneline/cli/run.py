@@ -12,6 +12,7 @@ import click
 from tuneline.cli import exits, outcome, report
 from tuneline.cli.compiling import compiled, interpreters, target_of
 from tuneline.cli.connect import Link, server, settings
+from tuneline.cli.engines import LOCAL, engine, runner_options
 from tuneline.cli.errors import show_error
 from tuneline.cli.following import follow, screen, settled, tell_notices, wait_until_live
 from tuneline.cli.loading import load_project, overrides_option, parsed_overrides, submit
@@ -53,6 +54,7 @@ no_cache_option = click.option("--no-cache", is_flag=True, help="Run every task,
 @no_cache_option
 @images_option
 @kfp_python_option
+@runner_options
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and do not follow it.")
 @json_option
 def run(
@@ -64,6 +66,11 @@ def run(
     no_cache: bool,
     images: str | None,
     kfp_python: Path | None,
+    runner: str,
+    url: str | None,
+    dag: str | None,
+    root: str | None,
+    image: str | None,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -75,18 +82,27 @@ def run(
     refused, 4 approval pending, 6 nothing changed.
     """
     package = pipeline_of(what, kfp_python)
+    away = runner != LOCAL
+    chosen = engine(runner, url, experiment=experiment if away else None, dag=dag, root=root, image=image)
+    if away and (images or (name and package is None)):
+        raise click.UsageError("--images is for pipelines on this machine, --name for pipelines.")
     if package is None:
-        if name or experiment or images:
+        if not away and (name or experiment or images):
             words = "--name, --experiment and --images are for pipelines"
             raise click.UsageError(f"{words}: a project names its own runs, and has its own images.")
         loaded = load_project(Path(what), params if file is None else (*_as_overrides(file), *params))
         with server(start=True) as client:
-            started = submit(client, loaded, no_cache=no_cache)
+            started = submit(client, loaded, no_cache=no_cache, runner=chosen)
             _go_on(client, started, detach, as_json)
         return
     package = package.without_cache() if no_cache else package
     check_pipeline(package.document, package.path)
     values = typed(package.inputs, parsed_overrides(params), read_values(file) if file else {})
+    if chosen is not None:
+        with server(start=True) as client:
+            started = client.submit(package.document, values, {"name": name or ""}, chosen)
+            _go_on(client, started, detach, as_json)
+        return
     from tuneline.client import kfp  # noqa: PLC0415 - httpx, which no --help needs
 
     named = name or f"{package.name} {datetime.now():%Y-%m-%d %H-%M-%S}"  # noqa: DTZ005 - as KFP's SDK names them
@@ -117,11 +133,14 @@ def check_pipeline(ir: Mapping[str, Any], path: str) -> None:
 
 
 def _go_on(client: "Client", started: Mapping[str, Any], detach: bool, as_json: bool) -> None:
-    id = str(started["id"])
+    id, runner = str(started["id"]), started.get("runner") or {}
+    if runner:
+        say(f"Run {id} is {runner['id']} of {runner['kind']}: {runner['link'] or runner['url']}")
     if not detach:
         raise click.exceptions.Exit(follow_to_the_end(client, id, as_json))
     if as_json:
-        print_json({"run": id, "project": started["project"], "state": started["state"]})
+        about = {"run": id, "project": started["project"], "state": started["state"]}
+        print_json(about | ({"runner": runner} if runner else {}))
     else:
         click.echo(id)
     say(f"Follow it with `tuneline runs show -f {id}`.")

@@ -72,6 +72,10 @@ def show(id: str, keep: bool, every: bool, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    if found["runner"]:
+        runner = found["runner"]
+        said = f"{runner.get('id') or 'not handed over yet'} of {runner['kind']}"
+        click.echo(f"runner  {said}: {runner.get('link') or runner['url']}\n")
     if outcome.is_line(found):
         columns = ["task", "state", "seconds", "attempts", "note"]
         print_table(columns, report.task_rows(found["tasks"]), "No tasks.")

@@ -6,7 +6,7 @@ Sync, thread-safe as httpx's client is. Limits: values are the API's own JSON; n
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import IO, Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -59,13 +59,16 @@ class Client:
         spec: Mapping[str, Any],
         parameters: Mapping[str, Any],
         project: Mapping[str, Any],
+        runner: Mapping[str, Any] | None = None,
     ) -> Body:
-        """Start a run of the IR `spec`. project: `{"name", "text", "path", "digest"}`.
+        """Start a run of the IR `spec`. project: `{"name", "text", "path", "digest"}`. runner: the
+        engine that executes it, `{"kind", "url", "options", "login"}`.
 
         Raises: ConflictError, naming it, if a run of the same project is active.
         """
         body = {"pipeline_spec": spec, "parameters": parameters, "project": project}
-        return self.call("POST", "/api/v1/runs", body)
+        body |= {} if runner is None else {"runner": runner}
+        return self.call("POST", "/api/v1/runs", body, timeout_s=120.0)
 
     def runs(self, limit: int = 50, project: str | None = None, *, archived: bool = False) -> list[Body]:
         """Runs without their tasks, the newest first; the archived ones alone, or the others."""
@@ -207,7 +210,10 @@ class Client:
 
     def content(self, id: str, write: Callable[[bytes], object]) -> str:
         """Give an artifact's content to `write`, block by block; its kind: `file`, or `folder` (a tar)."""
-        path = f"/api/v1/artifacts/{_path(id)}/content"
+        return self.download(f"/api/v1/artifacts/{_path(id)}/content", write)
+
+    def download(self, path: str, write: Callable[[bytes], object]) -> str:
+        """Give what a route sends to `write`, block by block; its kind, as `content`."""
         try:
             with self._http.stream("GET", path, timeout=httpx.Timeout(300.0, connect=5.0)) as answer:
                 if not answer.is_success:
@@ -218,8 +224,20 @@ class Client:
                 return str(answer.headers.get("x-tuneline-content", "file"))
         except httpx.HTTPError as error:
             raise NetworkError(
-                f"The download of {id} broke: {error or type(error).__name__}.", hint="Try again."
+                f"The download of {path} broke: {error or type(error).__name__}.", hint="Try again."
             ) from error
+
+    def upload(self, path: str, file: IO[bytes], timeout_s: float = 3600.0) -> Body:
+        """PUT a file's bytes, from where it stands, without holding them in memory; the answer's object."""
+        timeout = httpx.Timeout(timeout_s, connect=5.0)
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            answer = self._http.put(path, content=file, headers=headers, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise NetworkError(
+                f"The upload to {self.url}{path} broke: {error or type(error).__name__}.", hint="Try again."
+            ) from error
+        return dict(read(answer, self.url, "PUT", path))
 
     def endpoints(self) -> list[Body]:
         """All endpoints."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from tuneline.client.http import Client
 from tuneline.errors import InternalError, ResourceError, TransientError, TunelineError
-from tuneline.settings import Settings
+from tuneline.settings import LOGINS, Settings
 
 START_S = 60.0
 """How long a server may take to answer after it was started; a healthy one takes about one second."""
@@ -81,8 +81,9 @@ def ensure_server(settings: Settings) -> tuple[Client, bool]:
 
 
 def environment(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
-    """`env` with these settings in it, for a server of this home: never another server's URL or token."""
-    given = {key: value for key, value in env.items() if key not in ("TUNELINE_URL", "TUNELINE_TOKEN")}
+    """`env` with these settings in it, for a server of this home: never another server's URL, or a token."""
+    away = LOGINS | {"TUNELINE_URL", "TUNELINE_TOKEN"}
+    given = {key: value for key, value in env.items() if key not in away}
     where = {
         "TUNELINE_DATABASE_URL": settings.database_url,
         "TUNELINE_ARTIFACTS": settings.artifacts,

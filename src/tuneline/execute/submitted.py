@@ -19,6 +19,8 @@ from tuneline.types import RunId
 from tuneline_ir import Pipeline
 
 SECRETS = "secrets.json"
+LOGIN = "runner-login.json"
+"""In the run's folder: by what the engine that executes it knows this user."""
 WORKSPACE_FOLDER = "workspace"
 """In the run's folder: what the pipeline's workspace is."""
 
@@ -46,25 +48,27 @@ class Submitted:
     retries: RunId | None = None
     """The run it goes on from with a changed pipeline: what is unchanged there is taken over."""
     retries_ir: Mapping[str, Any] = field(default_factory=dict)
+    runner: Mapping[str, Any] | None = None
+    """The engine that executes it, as the record has it; None: this machine."""
 
 
-def write_secrets(folder: Path, secrets: Mapping[str, Any]) -> None:
-    """Keep a run's secrets in its folder. Raises: OSError."""
+def write_secrets(folder: Path, secrets: Mapping[str, Any], file_name: str = SECRETS) -> None:
+    """Keep a run's secrets in its folder, where only the user may read them. Raises: OSError."""
     if not secrets:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f"{SECRETS}.tmp"
+    scratch = folder / f"{file_name}.tmp"
     with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(dict(secrets), file)
         file.flush()
         os.fsync(file.fileno())
-    scratch.replace(folder / SECRETS)
+    scratch.replace(folder / file_name)
 
 
-def read_secrets(folder: Path) -> dict[str, Any]:
+def read_secrets(folder: Path, file_name: str = SECRETS) -> dict[str, Any]:
     """The secrets of a run; none if it has none."""
     try:
-        found = json.loads((folder / SECRETS).read_text(encoding="utf-8"))
+        found = json.loads((folder / file_name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     return dict(found)

@@ -214,6 +214,7 @@ PROPOSE = Component(
         In("package", "package", "package", MODEL), In("base", "base", "base", MODEL),
         In("verdict", "gate", "verdict"), In("proof", "verify", "proof"), In("report", "evaluate", "report"),
     ),
+    outputs=(Out("bundle"),),
     returns=(("release", _S), ("state", _S), ("reason", _S)),
     cached=False,
     retries=2,

@@ -83,8 +83,23 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True)
+class RunHandedOver(Event):
+    """Another engine executes the run; what follows is folded from what that engine reports."""
+
+    kind = "run_handed_over"
+    runner: str
+    """`kubeflow` or `airflow`."""
+    url: str
+    """Where its API answers; never with a password or token."""
+    id: str
+    """The run's own there."""
+    link: str
+    """The page that shows it there; empty if there is none."""
+
+
+@dataclass(frozen=True)
 class AttemptStarted(Event):
-    """A child process was started for a task."""
+    """A child process was started for a task, or another engine said that it runs one."""
 
     kind = "attempt_started"
     version = 3
@@ -92,7 +107,7 @@ class AttemptStarted(Event):
     attempt: int
     """1 for the first; counts lost attempts too, so that every attempt has its own folder."""
     pid: int
-    """Of the shim."""
+    """Of the shim; 0 where another engine executes the run."""
     pid_started: float
     """The shim's start time, Unix seconds: with the pid it names one process for ever."""
     folder: str
@@ -228,8 +243,8 @@ class Stored:
 KINDS: Mapping[str, type[Event]] = {
     kind.kind: kind
     for kind in (
-        RunStarted, AttemptStarted, GraphStarted, AttemptFailed, TaskSucceeded, TaskCached, TaskSkipped,
-        CancelRequested, TaskCanceled, RunRetried, RunEnded,
+        RunStarted, RunHandedOver, AttemptStarted, GraphStarted, AttemptFailed, TaskSucceeded, TaskCached,
+        TaskSkipped, CancelRequested, TaskCanceled, RunRetried, RunEnded,
     )
 }  # fmt: skip
 

@@ -146,6 +146,11 @@ def m011_notices(db: Connection) -> None:
         db.execute(text(statement))
 
 
+def m012_runners(db: Connection) -> None:
+    """Runs that another engine executes."""
+    db.execute(text("ALTER TABLE runs ADD COLUMN runner TEXT"))
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_first, m002_nested, m003_kfp, m004_recurring, m005_tokens, m006_apps,
     m007_feedback,
@@ -153,6 +158,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     m009_approvals,
     m010_drift,
     m011_notices,
+    m012_runners,
 )  # fmt: skip
 
 

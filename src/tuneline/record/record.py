@@ -12,6 +12,7 @@ from tuneline.record.endpoints import Endpoints
 from tuneline.record.experiments import Experiments
 from tuneline.record.feedback import Feedback
 from tuneline.record.holders import Holders
+from tuneline.record.imports import Imports
 from tuneline.record.ledger import Ledger
 from tuneline.record.migrations import migrate
 from tuneline.record.notices import Notices
@@ -45,6 +46,7 @@ class Record:
         self.uploads = Uploads(self._store)
         self.recurring = Recurring(self._store, self.changes)
         self.releases = Releases(self._store, self.changes)
+        self.imports = Imports(self._store, self.changes)
         self.endpoints = Endpoints(self._store, self.changes)
         self.rollouts = Rollouts(self._store, self.changes)
         self.drift = DriftRecord(self._store, self.changes)

@@ -7,6 +7,7 @@ verdict. `plan.approval` decides, this writes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import semver
@@ -84,9 +85,7 @@ class Releases:
         Raises: ConflictError if another release went live since the comparison; then nothing is stored.
         """
         with self._store.write(durable=True) as db:
-            existing = _same_content(db, proposal)
-            done = _create(db, proposal, at) if existing is None else _again(db, proposal, existing, at)
-            _supersede(db, proposal, done.release, at)
+            done = propose_in(db, proposal, at)
         self._changes.notify(endpoints.TOPIC)
         return done
 
@@ -112,6 +111,28 @@ class Releases:
             )
         return rows
 
+    def proposed_by(self, run: str) -> dict[str, str] | None:
+        """`{"release", "state", "reason"}` of the release that a run made; None if it made none."""
+        wanted = select(releases).where(releases.c.run == run).order_by(releases.c.created_at.desc()).limit(1)
+        with self._store.read() as db:
+            row = db.execute(wanted).mappings().first()
+        if row is None:
+            return None
+        name = f"{row['model']}@{row['version']}"
+        return {"release": name, "state": str(row["state"]), "reason": str(row["reason"])}
+
+    def packages(self, digest: str) -> list[Path]:
+        """Where releases with this package have it."""
+        wanted = select(releases.c.package_uri).where(releases.c.package_digest == digest).distinct()
+        with self._store.read() as db:
+            return [Path(uri) for uri in db.scalars(wanted)]
+
+    def bases(self, digest: str) -> list[Path]:
+        """Where releases that stand on this base have it."""
+        wanted = select(releases.c.base_uri).where(releases.c.base_digest == digest).distinct()
+        with self._store.read() as db:
+            return [Path(uri) for uri in db.scalars(wanted)]
+
     def get(self, release: str) -> RowMapping:
         """The release `model@version`. Raises NotFoundError, UserError if that is no release's name."""
         model, version = split(release)
@@ -122,6 +143,14 @@ class Releases:
             f"`{model}` has no release {version}.",
             hint=f"`tuneline releases list {model}` shows those there are.",
         )
+
+
+def propose_in(db: Connection, proposal: Proposal, at: float) -> Proposed:
+    """`Releases.propose` in the caller's (durable) transaction."""
+    existing = _same_content(db, proposal)
+    done = _create(db, proposal, at) if existing is None else _again(db, proposal, existing, at)
+    _supersede(db, proposal, done.release, at)
+    return done
 
 
 def split(release: str) -> tuple[str, str]:

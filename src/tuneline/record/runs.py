@@ -66,6 +66,8 @@ class NewRun:
     """When it was to begin; None: when it was made."""
     recurring_run: str = ""
     plugins_input: Mapping[str, Any] | None = None
+    runner: Mapping[str, Any] | None = None
+    """The engine that executes it: `plan.engine.Engine.to_json`; None: this machine."""
 
 
 _NUMBERED = (
@@ -91,45 +93,7 @@ class Runs:
         """
         with self._store.write() as db:
             _refuse_second(db, new.project)
-            digest = keep_spec(db, new.ir)
-            experiment = new.experiment or experiments.default_id(db)
-            run_counts.add(db, experiment, experiments.AVAILABLE, 1)
-            experiments.touch(db, experiment, at)
-            db.execute(
-                insert(runs).values(
-                    id=new.id,
-                    ordinal=_next(db, runs.c.ordinal),
-                    name=new.name,
-                    project=new.project,
-                    pipeline=digest,
-                    parameters=dict(new.parameters),
-                    project_text=new.project_text,
-                    project_path=new.project_path,
-                    project_digest=new.project_digest,
-                    project_commit=new.project_commit,
-                    state="PENDING",
-                    created_at=at,
-                    last_seq=0,
-                    lease_token=0,
-                    warnings=list(new.warnings),
-                    retries=new.retries,
-                    display_name=new.display_name or new.name,
-                    description=new.description,
-                    experiment=experiment,
-                    storage_state=experiments.AVAILABLE,
-                    pipeline_id=new.pipeline_id,
-                    pipeline_version_id=new.pipeline_version_id,
-                    service_account=new.service_account,
-                    pipeline_root=new.pipeline_root,
-                    scheduled_at=at if new.scheduled_at is None else new.scheduled_at,
-                    recurring_run=new.recurring_run,
-                    history=[{"at": at, "state": "PENDING"}],
-                    plugins_input=dict(new.plugins_input) if new.plugins_input else None,
-                )
-            )
-            rows = [views.new_task(new.id, None, child, place) for place, child in enumerate(new.tasks)]
-            if rows:
-                db.execute(insert(tasks), rows)
+            insert_run(db, new, at)
             if beside is not None:
                 beside(db)
 
@@ -289,6 +253,50 @@ class Runs:
         with self._store.read() as db:
             wanted = select(runs).where(runs.c.state.in_(ACTIVE)).order_by(runs.c.ordinal)
             return db.execute(wanted).mappings().all()
+
+
+def insert_run(db: Connection, new: NewRun, at: float) -> None:
+    """Store a run and its tasks, all PENDING, in the caller's transaction."""
+    digest = keep_spec(db, new.ir)
+    experiment = new.experiment or experiments.default_id(db)
+    run_counts.add(db, experiment, experiments.AVAILABLE, 1)
+    experiments.touch(db, experiment, at)
+    db.execute(
+        insert(runs).values(
+            id=new.id,
+            ordinal=_next(db, runs.c.ordinal),
+            name=new.name,
+            project=new.project,
+            pipeline=digest,
+            parameters=dict(new.parameters),
+            project_text=new.project_text,
+            project_path=new.project_path,
+            project_digest=new.project_digest,
+            project_commit=new.project_commit,
+            state="PENDING",
+            created_at=at,
+            last_seq=0,
+            lease_token=0,
+            warnings=list(new.warnings),
+            retries=new.retries,
+            display_name=new.display_name or new.name,
+            description=new.description,
+            experiment=experiment,
+            storage_state=experiments.AVAILABLE,
+            pipeline_id=new.pipeline_id,
+            pipeline_version_id=new.pipeline_version_id,
+            service_account=new.service_account,
+            pipeline_root=new.pipeline_root,
+            scheduled_at=at if new.scheduled_at is None else new.scheduled_at,
+            recurring_run=new.recurring_run,
+            history=[{"at": at, "state": "PENDING"}],
+            plugins_input=dict(new.plugins_input) if new.plugins_input else None,
+            runner=dict(new.runner) if new.runner else None,
+        )
+    )
+    rows = [views.new_task(new.id, None, child, place) for place, child in enumerate(new.tasks)]
+    if rows:
+        db.execute(insert(tasks), rows)
 
 
 def _refuse_second(db: Connection, project: str) -> None:

@@ -118,6 +118,7 @@ runs = Table(
     _json("history"),  # [{"at", "state"}, ...]: its states in order
     _json("plugins_input"),
     _text("project_commit", null=True),  # of the project's repository; see cli/loading.py
+    _json("runner"),  # {"kind", "url", "id", "link", "options"} if another engine executes it, or did
     Index("runs_by_experiment", "experiment", "created_at", "id"),
     Index("runs_by_experiment_and_state", "experiment", "state", "created_at", "id", "storage_state"),
     Index("runs_by_creation", "created_at", "id"), Index("runs_by_pipeline", "pipeline"),

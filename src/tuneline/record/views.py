@@ -58,6 +58,15 @@ def _run_started(db: Connection, stored: e.Stored, event: e.RunStarted) -> None:
     )
 
 
+def _run_handed_over(db: Connection, stored: e.Stored, event: e.RunHandedOver) -> None:
+    known = value(db, runs, {"id": stored.run}, "runner") or {}
+    _run(
+        db,
+        stored,
+        runner={**known, "kind": event.runner, "url": event.url, "id": event.id, "link": event.link},
+    )
+
+
 def _attempt_started(db: Connection, stored: e.Stored, event: e.AttemptStarted) -> None:
     _task(
         db,
@@ -204,6 +213,7 @@ def _run_ended(db: Connection, stored: e.Stored, event: e.RunEnded) -> None:
 
 _HANDLERS: dict[type[e.Event], Callable[[Connection, e.Stored, Any], None]] = {
     e.RunStarted: _run_started,
+    e.RunHandedOver: _run_handed_over,
     e.AttemptStarted: _attempt_started,
     e.GraphStarted: _graph_started,
     e.AttemptFailed: _attempt_failed,

@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tuneline.client import Client
+from tuneline.client.packages import bring
 from tuneline.errors import ModelError, NotFoundError, SettingError
-from tuneline.steps.asking import asked
+from tuneline.steps.asking import asked, shares_files
 from tuneline.steps.gate import UNKNOWN
 from tuneline.steps.io import Step
 
@@ -38,12 +40,30 @@ def _live(step: Step) -> dict[str, Any]:
         return {"release": None, "digest": UNKNOWN + NO_SERVER, "package": None}
     endpoint = str(step.parameters["endpoint"])
     try:
-        found = asked(os.environ, lambda client: client.live(endpoint))
+        found = asked(os.environ, lambda client: _asked(client, endpoint, step.outputs["package"]))
     except NotFoundError:  # the first release makes the endpoint
         return {"release": None, "digest": None, "package": None}
     if found["release"]:
         step.note(f"{endpoint} serves {found['release']}")
     return found
+
+
+def _asked(client: Client, endpoint: str, folder: Path) -> dict[str, Any]:
+    """What the server says, with the package in `folder` where its own files are not ours."""
+    found = client.live(endpoint)
+    if found["package"] and not shares_files(client, os.environ):
+        bring(client, str(found["digest"]), folder)
+        found["package"] = str(folder)
+    return found
+
+
+def _package(client: Client, release: str, beside: Path) -> Path:
+    """The package of a release, brought here where the server's own files are not ours."""
+    package = client.release(release)["package"]
+    if shares_files(client, os.environ):
+        return Path(package["uri"])
+    bring(client, str(package["digest"]), beside / "release")
+    return beside / "release"
 
 
 def _put_out(step: Step, output: str, path: Path | None) -> None:
@@ -84,7 +104,7 @@ def _init(step: Step) -> Path | None:
                 f"`train.init_adapter` is the release `{wanted}`, and there is no server to ask for it.",
                 hint="Set TUNELINE_URL, or give the adapter's folder.",
             )
-        folder = Path(asked(os.environ, lambda client: client.release(wanted))["package"]["uri"])
+        folder = asked(os.environ, lambda client: _package(client, wanted, step.outputs["init"].parent))
     return _adapter(folder, wanted)
 
 

@@ -1,14 +1,20 @@
 """The step `propose`: ends the line by offering the package to the server, which allocates the version.
 
-Never cached; proposing identical content is a no-op that says so. Without a server the package stays.
+Never cached; proposing identical content is a no-op that says so. Without a server it leaves a bundle
+(`steps.bundle`) at its output of that name, which `tuneline import` takes; with one that output is empty.
 """
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
+from tuneline.client import Client
+from tuneline.client.packages import send
 from tuneline.execute.files import digest_path
-from tuneline.steps.asking import asked
+from tuneline.plan.handing import RECORD_RUN
+from tuneline.steps import bundle
+from tuneline.steps.asking import asked, shares_files
 from tuneline.steps.gate import UNKNOWN
 from tuneline.steps.io import Step
 
@@ -18,15 +24,31 @@ def run(step: Step) -> None:
 
     Raises: ConflictError if another release went live since the gate compared with the live one.
     """
+    run_id = os.environ.get(RECORD_RUN) or os.environ.get("TUNELINE_RUN_ID", "")
+    proposal = body(step, run_id)
+    place = step.outputs.get("bundle")  # a pipeline of before has none
     if not os.environ.get("TUNELINE_URL"):
         reason = "no server: TUNELINE_URL is unset; the package waits to be imported"
         _put_out(step, {"release": "", "state": "candidate", "reason": reason})
-        step.note(f"{reason}: {step.inputs['package']}")
+        if place is None:
+            step.note(f"{reason}: {step.inputs['package']}")
+            return
+        bundle.write(step, proposal, run_id, place)
+        step.note(f"{reason}: `tuneline import` with the place of this task's output `bundle`")
         return
-    proposal = body(step, os.environ.get("TUNELINE_RUN_ID", ""))
-    answer = asked(os.environ, lambda client: client.propose(proposal))
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    answer = asked(os.environ, lambda client: _proposed(client, proposal))
     _put_out(step, answer)
     step.note(f"{answer['release']}: {answer['state']} ({answer['reason']})")
+
+
+def _proposed(client: Client, proposal: dict[str, Any]) -> dict[str, Any]:
+    """The server's answer; the package is sent first where our files are not its own."""
+    if not shares_files(client, os.environ):
+        send(client, str(proposal["package_digest"]), Path(proposal["package"]))
+        proposal = {**proposal, "package": "", "base": ""}
+    return client.propose(proposal)
 
 
 def body(step: Step, run_id: str) -> dict[str, Any]:

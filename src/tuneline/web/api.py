@@ -38,12 +38,22 @@ class ProjectBody(BaseModel):
     commit: str = ""
 
 
+class RunnerBody(Strict):
+    """The engine that executes a run. `login` goes to a file that only the user may read."""
+
+    kind: str
+    url: str
+    options: dict[str, str] = Field(default_factory=dict)
+    login: dict[str, str] = Field(default_factory=dict, repr=False)
+
+
 class SubmitBody(Strict):
     """POST /api/v1/runs."""
 
     pipeline_spec: Json
     parameters: Json = Field(default_factory=dict)
     project: ProjectBody = Field(default_factory=ProjectBody)
+    runner: RunnerBody | None = None
 
 
 class RetryBody(Strict):
@@ -127,7 +137,8 @@ def _run_routes(router: APIRouter, platform: Platform, looks: Looks) -> None:
     @router.post("/api/v1/runs", status_code=201)
     def submit(body: SubmitBody) -> Json:
         """Start a run."""
-        return platform.submit(body.pipeline_spec, body.parameters, body.project.model_dump())
+        runner = body.runner.model_dump() if body.runner else None
+        return platform.submit(body.pipeline_spec, body.parameters, body.project.model_dump(), runner)
 
     @router.get("/api/v1/runs")
     def runs(

@@ -12,6 +12,7 @@ from tuneline.web.artifacts import artifact_router
 from tuneline.web.boards import board_router
 from tuneline.web.kfp.app import create_kfp_app
 from tuneline.web.login import login_router
+from tuneline.web.packages import package_router
 from tuneline.web.requests import request_router
 
 
@@ -25,6 +26,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.include_router(api_router(platform, looks))
     app.mount("/apis", create_kfp_app(platform))
     app.include_router(app_router(platform.apps))
+    app.include_router(package_router(platform.packages, platform.importing))
     app.include_router(request_router(platform))
     app.include_router(board_router(platform.boards))
     app.include_router(login_router(platform.record.tokens))

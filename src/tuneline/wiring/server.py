@@ -24,6 +24,7 @@ import uvicorn
 import tuneline
 from tuneline.actions import Platform
 from tuneline.actions.ports import Server
+from tuneline.client.engines import open_engine
 from tuneline.client.server import ERROR_FILE, FILE
 from tuneline.control.approvals import ApprovalLoop
 from tuneline.control.boards import Boards
@@ -34,9 +35,13 @@ from tuneline.control.notice_sending import Addresses, Sender
 from tuneline.control.notices import NoticeLoop
 from tuneline.control.programs import Programs
 from tuneline.control.recurring import RecurringLoop
+from tuneline.control.remote import RemoteRuns
+from tuneline.control.remote_outputs import Found
 from tuneline.control.requests import RequestLoop
+from tuneline.control.runners import Runners
 from tuneline.errors import ResourceError, SettingError, TunelineError
 from tuneline.execute.runner import Runner
+from tuneline.execute.stores import Stores
 from tuneline.record.changes import ENDED
 from tuneline.record.record import Record
 from tuneline.settings import Settings
@@ -96,13 +101,17 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     )
     http = _Http()
     watch(record, lambda: http.stop(False), stack)
-    runner = Runner(record.runs, record.runs, record.runs, settings, server_url=info.url)
+    here = Runner(record.runs, record.runs, record.runs, settings, server_url=info.url)
+    completed = Found(Stores(settings.copies), record.releases.proposed_by)
+    elsewhere = RemoteRuns(record.runs, record.runs, settings, open_engine, completed)
+    runner = Runners(here, elsewhere)
     boards = Boards(settings.home / "boards")
     addresses = Addresses(os.environ, settings.secrets, settings.notify)
     sender = Sender(addresses)
     platform = Platform(record, runner, info, http.stop, boards=boards, tester=sender)
-    runner.start_thread()
-    stack.callback(runner.stop)
+    here.start_thread()
+    stack.callback(here.stop)
+    stack.callback(elsewhere.stop)
     for run in platform.adopt():
         LOG.info("going on with run %s", run)
     launching = Programs(record.endpoints, Runtimes(settings))

@@ -16,7 +16,7 @@ from typing import Any
 from tuneline.actions.kfp.names import checked_name
 from tuneline.actions.kfp.parameters import checked as checked_parameters
 from tuneline.actions.ports import Runs
-from tuneline.actions.starting import Starter
+from tuneline.actions.starting import Starter, refuse_elsewhere
 from tuneline.errors import NotFoundError, UserError
 from tuneline.execute.submitted import read_secrets
 from tuneline.plan.listing import Listing
@@ -96,6 +96,7 @@ class KfpRuns:
         Secrets are those of the other one. Raises: as `create`.
         """
         row = self.get(run)
+        refuse_elsewhere(row)
         kept = {**(row["parameters"] or {}), **read_secrets(self._folder / run), **(parameters or {})}
         experiment = row["experiment"]
         try:
