@@ -105,10 +105,10 @@ def shown(output: str, keep: str) -> Iterator[str]:
     if not output.strip():
         return
     for line in (each.rpartition("\r")[2].rstrip() for each in output.strip().split("\n")):
-        if wanted and line in told:
+        if PROGRESS.match(line) or (wanted and line in told):
             continue
-        if PROGRESS.match(line) or (wanted and not any(each.search(line) for each in wanted)):
-            left_out = left_out or bool(wanted and line)
+        if wanted and not any(each.search(line) for each in wanted):
+            left_out = left_out or bool(line)
             continue
         if left_out:
             yield "..."

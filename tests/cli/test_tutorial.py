@@ -18,7 +18,7 @@ PAGE = """
 <!-- keep: two || four -->
 
 ```console
-$ printf 'one\\ntune: 1 of 9 steps\\ntwo\\nthree\\nfour\\n'
+$ printf 'one\\ntwo\\ntune: 1 of 9 steps\\nfour\\nfive\\ntwo\\n'
 what was printed before
 ```
 
@@ -45,11 +45,11 @@ WANTED = """
 <!-- keep: two || four -->
 
 ```console
-$ printf 'one\\ntune: 1 of 9 steps\\ntwo\\nthree\\nfour\\n'
+$ printf 'one\\ntwo\\ntune: 1 of 9 steps\\nfour\\nfive\\ntwo\\n'
 ...
 two
-...
 four
+...
 ```
 
 ```console
