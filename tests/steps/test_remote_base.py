@@ -1,7 +1,10 @@
 """A base model on a hub: asked for by `fetch`, brought by `base`, by the real `huggingface_hub`."""
 
+import json
+
 import pytest
 from tests.steps.hub_server import HubServer
+from tests.steps.stepping import run_step
 from tests.tiny import tiny_base, tiny_gguf
 
 from tuneline.errors import DataError, ModelError, NetworkError
@@ -13,7 +16,7 @@ ADDRESS = "hf://ann/tiny"
 
 @pytest.fixture
 def hub(server):
-    """A hub with a tiny model in two pieces of no use, and in its own."""
+    """A hub with nothing on it."""
     return HubServer(server)
 
 
@@ -84,3 +87,14 @@ def test_a_model_has_a_name_and_must_be_where_models_can_be(desk):
         remote_digest("kaggle://google/gemma", desk())
     with pytest.raises(DataError, match="not of the shape"):
         remote_digest("hf://gemma", desk())
+
+
+@pytest.mark.slow
+def test_the_step_brings_it_and_shows_how_far_it_is(hub, tmp_path, monkeypatch):
+    """A real child process, as the runner starts it."""
+    hub.commit("ann/tiny", tree(tiny_base(tmp_path / "local")))
+    monkeypatch.setenv("HF_ENDPOINT", hub.files.url)
+    monkeypatch.setenv("TUNELINE_HOME", str(tmp_path / "home"))
+    made = run_step("base", tmp_path / "out", {"base_model": ADDRESS, "base_digest": ""}, {})
+    assert json.loads((made.out("base") / "base.json").read_text())["name"] == "ann/tiny"
+    assert any(event["type"] == "progress" and event["unit"] == "bytes" for event in made.events())

@@ -108,7 +108,7 @@ def targets(adapter: Path, config: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def placed(weight: Array, name: str, config: Mapping[str, Any]) -> Array:
+def placed(weight: NDArray[Any], name: str, config: Mapping[str, Any]) -> NDArray[Any]:
     """A whole matrix [out, in] as llama.cpp keeps it as `name`: query and key rows in its own order."""
     module = name.split(".")[2]
     if _architecture(config) in _PERMUTED and module in ("attn_q", "attn_k"):
@@ -116,7 +116,7 @@ def placed(weight: Array, name: str, config: Mapping[str, Any]) -> Array:
     return weight
 
 
-def permuted(weight: Array, heads: int) -> Array:
+def permuted(weight: NDArray[Any], heads: int) -> NDArray[Any]:
     """Rows of a query or key projection as llama.cpp wants them: each head's two halves interleaved.
 
     Args: weight [heads * size, columns]. As `permute` in llama.cpp's convert_hf_to_gguf.py; exact, no

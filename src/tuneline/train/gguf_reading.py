@@ -64,6 +64,14 @@ class Gguf:
     path: Path
     metadata: dict[str, Any]
     tensors: dict[str, GgufTensor]
+    """In the file's order."""
+    metadata_end: int = 0
+    """Byte after the last of it, where the list of tensors begins."""
+
+    @property
+    def alignment(self) -> int:
+        """Bytes: every tensor begins at a multiple of it."""
+        return int(self.metadata.get("general.alignment", 32))
 
     @property
     def architecture(self) -> str:
@@ -125,6 +133,7 @@ def _parse(path: Path, data: mmap.mmap) -> Gguf:
         key, at = _string(data, at)
         (kind,) = struct.unpack_from("<I", data, at)
         metadata[key], at = _value(data, at + 4, kind)
+    metadata_end = at
     entries: list[tuple[str, tuple[int, ...], int, int]] = []
     for _ in range(tensor_count):
         name, at = _string(data, at)
@@ -135,7 +144,8 @@ def _parse(path: Path, data: mmap.mmap) -> Gguf:
         entries.append((name, tuple(reversed(shape)), kind, offset))
     alignment = int(metadata.get("general.alignment", 32))
     start = -(-at // alignment) * alignment
-    return Gguf(path, metadata, {entry[0]: _tensor(path, data, start, *entry) for entry in entries})
+    tensors = {entry[0]: _tensor(path, data, start, *entry) for entry in entries}
+    return Gguf(path, metadata, tensors, metadata_end)
 
 
 def _tensor(
