@@ -38,16 +38,16 @@ class Stepped:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def start_step(
-    name: str, folder: Path, parameters: dict[str, Any], inputs: dict[str, Path], state: Path | None = None
-) -> Stepped:
-    """Start step `name`; its outputs, events and errors go to `folder`, its checkpoints to `state`."""
+def executor_input(
+    name: str, folder: Path, parameters: dict[str, Any], inputs: dict[str, Path]
+) -> dict[str, Any]:
+    """What Kubeflow's contract gives step `name`, which writes to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def artifact(path: Path) -> dict[str, Any]:
         return {"artifacts": [{"name": path.name, "uri": str(path)}]}
 
-    body = {
+    return {
         "inputs": {
             "parameterValues": parameters,
             "artifacts": {key: artifact(path) for key, path in inputs.items()},
@@ -57,6 +57,13 @@ def start_step(
             "outputFile": str(folder / "output.json"),
         },
     }
+
+
+def start_step(
+    name: str, folder: Path, parameters: dict[str, Any], inputs: dict[str, Path], state: Path | None = None
+) -> Stepped:
+    """Start step `name`; its outputs, events and errors go to `folder`, its checkpoints to `state`."""
+    body = executor_input(name, folder, parameters, inputs)
     code = "import sys; from tuneline.steps.main import main; sys.exit(main(sys.argv[1], sys.argv[2]))"
     env = os.environ | {"TUNELINE_TASK_STATE": str(state or folder / "state"), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
