@@ -21,7 +21,7 @@ from tests.kubeflow import TASK_ENV
 
 from tuneline.record.request_files import requests_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 LOAD = Path(__file__).with_name("story_load.py")
 WHY = "the vendor says that its labels are right"
 
