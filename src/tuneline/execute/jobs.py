@@ -20,12 +20,22 @@ from tuneline.plan.compile import IMAGE
 from tuneline.plan.components import ACTING
 from tuneline.plan.decisions import read
 from tuneline.plan.events import ArtifactRef, Artifacts, Read
-from tuneline.plan.inputs import given, platform
-from tuneline.plan.nodes import Given, Node
+from tuneline.plan.nodes import Node
 from tuneline.plan.schedule import RunState
 from tuneline.plan.secrets import Masker
 from tuneline.types import digest_json
-from tuneline_ir import WORKSPACE, Component, Constant, Container, Importer, Task, resolve
+from tuneline_ir import (
+    WORKSPACE,
+    Component,
+    Constant,
+    Container,
+    Given,
+    Importer,
+    Task,
+    given,
+    platform,
+    resolve,
+)
 
 _IMPORTING = Container(IMAGE, ("tuneline", "step", "importer"), ("--executor-input", "{{$}}"))
 
