@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import TunelineError
-from tuneline.execute.attempts import GRACE_S
 from tuneline.execute.environment import of_tasks
-from tuneline.execute.files import AttemptFolder
 from tuneline.execute.images import Call, MachineImages
 from tuneline.execute.process import BOOT, MARK, interpreter
 from tuneline.execute.provisions import Asked, provide
 from tuneline.settings import Settings
 from tuneline_ir import Container
+
+GRACE_S = 5.0
+"""How long a task may take to end by itself after it was asked to."""
 
 
 def main(folder: str, env: Mapping[str, str]) -> int:
@@ -67,11 +68,22 @@ def _prepared(folder: Path, settings: Settings, env: Mapping[str, str]) -> tuple
         print(f"This task {note}.", file=sys.stderr, flush=True)  # noqa: T201 - the task's log
     limits = {"timeout_s": 0, "grace_s": GRACE_S}
     task = {**program.to_json(), "boot": BOOT, "before": [], "secrets": (), **limits}
-    AttemptFolder(folder).make(task, program.files)
+    _write(folder, {**program.files, "task.json": json.dumps(task)})
     own = {key: env[key] for key in ("TUNELINE_TASK_STATE", "TUNELINE_RUN_ID", "TUNELINE_TASK") if key in env}
     python = "" if program.environment else program.python
     words = [*interpreter(bool(program.entry), python), str(folder)]
     return words, {**kept, **call.env, **program.env, **own, MARK: str(folder)}
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """A task's command may hold secrets among its parameters: only the user may read it."""
+    for name, text in files.items():
+        place = folder / name
+        place.parent.mkdir(exist_ok=True)
+        with open(
+            os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+        ) as file:
+            file.write(text)
 
 
 def _refused(folder: Path, error: Mapping[str, Any]) -> int:

@@ -97,8 +97,8 @@ class _Builder:
     def __init__(self, described: Described, executor: Executor) -> None:
         self._described, self._executor = described, executor
         self._outline: Outline = described.outline
-        self._groups: dict[str, TaskGroup | None] = {"": None}
-        self._inner: dict[str, TaskGroup | None] = {"": None}
+        self._groups: dict[str, Any] = {}
+        self._inner: dict[str, Any] = {"": None}
         self._tasks: dict[str, Any] = {}
 
     def build(self) -> None:
@@ -107,7 +107,10 @@ class _Builder:
             self._tasks[place.id] = self._task(place)
         for place in self._outline.places.values():
             for id in place.upstream:
-                self._tasks[id] >> self._tasks[place.id]
+                self._tasks[place.id].set_upstream(self._tasks[id])
+        for path, graph in self._outline.graphs.items():
+            if graph.mapped:  # or Airflow would not see that it is mapped over these
+                self._inside(path).set_upstream(self._tasks[id_of(path, Role.ITEMS)])
 
     def _task(self, place: Place) -> Any:
         group = self._group(place)
@@ -131,14 +134,14 @@ class _Builder:
         given = dict(self._executor.arguments(self._described, place))
         return self._executor.operator, {**_arguments(self._described, place, task), **given}
 
-    def _group(self, place: Place) -> TaskGroup | None:
+    def _group(self, place: Place) -> Any:
         """Where a task is shown."""
         if place.role is Role.RUN:
             return self._inside(place.group)
         graph = self._outline.graphs[place.path]
         return self._outside(graph) if graph.loop else self._inside(graph.path)
 
-    def _outside(self, graph: Graph) -> TaskGroup | None:
+    def _outside(self, graph: Graph) -> Any:
         """The group that a graph is shown as."""
         if graph.path not in self._groups:
             outer = self._inside(graph.path.rpartition("/")[0])
@@ -149,7 +152,7 @@ class _Builder:
             )
         return self._groups[graph.path]
 
-    def _inside(self, path: str) -> TaskGroup | None:
+    def _inside(self, path: str) -> Any:
         """The group that the tasks of a graph are in: of a loop the one that is mapped."""
         if path not in self._inner:
             graph = self._outline.graphs[path]

@@ -18,7 +18,7 @@ class LeftInAirflow:
 
     def all(self, id: str) -> Mapping[int, Any]:
         """See Left. A record says which instance's it is: Airflow's list of them has no gaps."""
-        found = self._ti.xcom_pull(task_ids=id, map_indexes=None)
+        found = self._ti.xcom_pull(task_ids=id)
         listed = [found] if isinstance(found, Mapping) else found or []
         return {record["index"]: record for record in listed if record is not None}
 

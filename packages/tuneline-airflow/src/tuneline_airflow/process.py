@@ -22,10 +22,10 @@ from tuneline_airflow.exceptions import AirflowFailException
 from tuneline_airflow.launch import Launch
 from tuneline_airflow.operators import Step
 from tuneline_airflow.outline import Place
+from tuneline_ir.wire import OWN_IMAGE
 
 PYTHON = "TUNELINE_PYTHON"
 """Of the worker's environment: the interpreter of the environment that has the tool."""
-OWN_IMAGE = "tuneline"
 GRACE_S = 5.0
 """How long a task may take to end by itself after it was asked to."""
 _TAIL = 20
@@ -51,7 +51,8 @@ class ProcessOperator(Step, BaseOperator):
         for place in (folder / "outputs", folder / "parameters", state):
             place.mkdir(parents=True, exist_ok=True)
         code, tail = self._run(launch, folder, state)
-        left = _left(folder)
+        left = _left(folder / "error.json")
+        code = int(_left(folder / "exit.json").get("exit_code", code))  # of a shim's task, not of the shim
         if code != 0:
             told = left.get("message") or f"Task `{launch.task}` {_how(code)}."
             hint = left.get("hint") or "\n".join(tail)
@@ -170,10 +171,10 @@ def _name(launch: Launch) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:20]
 
 
-def _left(folder: Path) -> dict[str, Any]:
-    """The error that a task left beside its output; empty if it left none."""
+def _left(file: Path) -> dict[str, Any]:
+    """What a task, or the shim around it, left beside its output; empty if it left none."""
     try:
-        body = json.loads((folder / "error.json").read_text("utf-8"))
+        body = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return body if isinstance(body, dict) else {}

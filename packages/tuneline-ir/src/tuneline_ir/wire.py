@@ -63,7 +63,9 @@ def with_own(task: Task, given: dict[str, Any], names: Mapping[str, str]) -> dic
     return given
 
 
-IMPORTING = Container("tuneline", ("tuneline", "step", "importer"), ("--executor-input", "{{$}}"))
+OWN_IMAGE = "tuneline"
+"""The image of tuneline's own steps: whoever runs a pipeline knows what stands for it."""
+IMPORTING = Container(OWN_IMAGE, ("tuneline", "step", "importer"), ("--executor-input", "{{$}}"))
 """What runs an importer: our own step of that name."""
 
 
