@@ -51,7 +51,7 @@ class Settings:
     """`TUNELINE_NOTIFY`: URLs, separated by spaces, that are told of everything. They may hold secrets, so
     they are never shown."""
     on: Path | None = None
-    """`TUNELINE_ON`: a YAML file shaped as a project's `on:`; its values hold where a project says nothing."""
+    """`TUNELINE_ON`: a YAML file shaped as a project's `on:`; it holds where a project says nothing."""
     public_url: str = ""
     """`TUNELINE_PUBLIC_URL`: the address of this server's pages for people, to which notices link."""
 

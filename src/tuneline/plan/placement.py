@@ -2,7 +2,8 @@
 
 What Kubeflow has words for goes into the pipeline as its SDK writes it: `container.resources`,
 `container.env` and the platform document. The rest (namespace, service account, scratch space, times) is the
-`on` part that exports carry beside the pipeline. Pure. Limits: Kubeflow counts a lost spot node as any other failure.
+`on` part that exports carry beside the pipeline. Pure. Limits: to Kubeflow a lost spot node is a failure like
+any other.
 """
 
 from collections.abc import Collection, Mapping
