@@ -87,7 +87,7 @@ def launch_of(
         output_file=said["outputs"]["outputFile"],
         resources=resolve_value(container.resources, said, names),
         platform=asked,
-        on=described.on_step(task.name),
+        on=described.on.get(task.name, {}),
         workspace=f"{base}/workspace" if described.pipeline.workspace is not None else "",
     )
     return launch, said

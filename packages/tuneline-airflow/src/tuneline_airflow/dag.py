@@ -4,14 +4,15 @@ Limits: a DAG file is parsed every few seconds, so nothing here asks anybody any
 that is used is imported. What Airflow has no word for is refused by name, before anything runs.
 """
 
+import os
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, BaseOperator, TaskGroup
+from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, TaskGroup
 
 from tuneline_airflow.described import ATTRIBUTE, Described
 from tuneline_airflow.groups import MappedGroup
@@ -20,6 +21,8 @@ from tuneline_airflow.outline import Graph, Outline, Place, Role, id_of, outline
 from tuneline_airflow.params import params_of
 from tuneline_ir import Container, Task, parse
 
+ROOT = "TUNELINE_ROOT"
+"""Of the environment of Airflow's processes: where artifacts go, if the DAG file does not say it."""
 EXECUTORS = {
     "process": "tuneline_airflow.process:ProcessExecutor",
     "kubernetes": "tuneline_airflow.pod_operator:PodExecutor",
@@ -31,10 +34,15 @@ def pipeline_dag(
     pipeline: str | Path | Mapping[str, Any],
     *,
     executor: str | Executor = "kubernetes",
+    options: Mapping[str, Any] | None = None,
     root: str = "",
-    on: Mapping[str, Any] | None = None,
+    on: Mapping[str, Mapping[str, Any]] | None = None,
     dag_id: str = "",
     pool: str = "",
+    schedule: Any = None,
+    timezone: str = "UTC",
+    every_s: float = 0.0,
+    asset: str = "",
     **settings: Any,
 ) -> DAG:
     """The DAG of a compiled pipeline.
@@ -42,44 +50,59 @@ def pipeline_dag(
     Args:
         pipeline: its file (JSON or YAML), or the mapping that it holds.
         executor: `kubernetes`: tasks are pods; `process`: processes beside the worker; or one of your own.
+        options: the executor's own.
         root: where artifacts go: `gs://bucket/path`, or with `process` a folder that all workers see. By
-            default the pipeline's own `defaultPipelineRoot`.
-        on: what the project says under `on.kubernetes`: see `launch.Launch.on`.
+            default what `TUNELINE_ROOT` says, or else the pipeline's own `defaultPipelineRoot`.
+        on: what the project says under `on.kubernetes`, by task: see `launch.Launch.on`.
         dag_id: by default the pipeline's name.
         pool: Airflow's pool of the tasks; by default its default pool.
-        settings: of the DAG, as Airflow has them. Unless given: no schedule, no catch-up, one run at a time.
+        schedule: a cron line in `timezone`, or anything that Airflow takes; every_s: seconds between two
+            runs; asset: the URI of an Asset that starts it. By default it runs when it is triggered.
+        settings: of the DAG, as Airflow has them. Unless given: no catch-up, one run at a time.
     Raises: ValueError naming what is wrong with the pipeline, or what of it Airflow has no word for.
     """
     ir = pipeline if isinstance(pipeline, Mapping) else Path(pipeline).read_text("utf-8")
     parsed = parse(ir)
-    place = root or parsed.default_root
+    place = root or os.environ.get(ROOT, "") or parsed.default_root
     if not place:
-        raise ValueError(f"`root` must say where artifacts go: the pipeline `{parsed.name}` has no default.")
+        raise ValueError(
+            f"It is not said where artifacts of `{parsed.name}` go: set {ROOT} for Airflow's processes, or "
+            "export the DAG with --root."
+        )
     described = Described(outline(parsed), place, dict(on or {}))
-    chosen = _executor(executor)
-    name = dag_id or _UNSAFE.sub("_", parsed.name)
-    with DAG(name, **{**_defaults(described, pool), **settings}) as dag:
+    chosen = _executor(executor, options or {})
+    given = {"schedule": _schedule(schedule, timezone, every_s, asset), **_defaults(described, pool)}
+    with DAG(dag_id or _UNSAFE.sub("_", parsed.name), **{**given, **settings}) as dag:
         setattr(dag, ATTRIBUTE, described)
         _Builder(described, chosen).build()
     return dag
 
 
-def _executor(wanted: str | Executor) -> Executor:
+def _executor(wanted: str | Executor, options: Mapping[str, Any]) -> Executor:
     if not isinstance(wanted, str):
         return wanted
     if wanted not in EXECUTORS:
         raise ValueError(f"`executor` is {wanted!r}; there are {', '.join(EXECUTORS)}")
     module, _, name = EXECUTORS[wanted].partition(":")
-    made: Executor = getattr(import_module(module), name)()
+    made: Executor = getattr(import_module(module), name)(**options)
     return made
+
+
+def _schedule(schedule: Any, timezone: str, every_s: float, asset: str) -> Any:
+    if asset:
+        return [Asset(asset)]
+    if every_s:
+        return timedelta(seconds=every_s)
+    if isinstance(schedule, str) and not schedule.startswith("@"):
+        return CronTriggerTimetable(schedule, timezone=timezone)
+    return schedule
 
 
 def _defaults(described: Described, pool: str) -> dict[str, Any]:
     pipeline = described.pipeline
     seconds = float(pipeline.platform.get("activeDeadlineSeconds") or 0)
     return {
-        "schedule": None,
-        "start_date": datetime(2024, 1, 1),  # noqa: DTZ001 - in the schedule's own zone
+        "start_date": datetime(2024, 1, 1, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 1,
         "params": params_of(pipeline.inputs),
@@ -87,7 +110,6 @@ def _defaults(described: Described, pool: str) -> dict[str, Any]:
         "dagrun_timeout": timedelta(seconds=seconds) if seconds else None,
         "default_args": {"pool": pool} if pool else {},
         "tags": ["tuneline"],
-        "render_template_as_native_obj": False,
     }
 
 

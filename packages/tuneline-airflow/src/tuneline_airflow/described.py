@@ -20,8 +20,8 @@ class Described:
     outline: Outline
     root: str
     """Where artifacts go: a folder, or a URI of a bucket."""
-    on: Mapping[str, Any] = field(default_factory=dict)
-    """The project's `on.kubernetes`, defaults merged: `steps` over the rest."""
+    on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the project's `on.kubernetes` says, by the task's name."""
 
     @property
     def pipeline(self) -> Pipeline:
@@ -30,15 +30,6 @@ class Described:
     @cached_property
     def final_states(self) -> dict[Status, str]:
         return final_states(self.pipeline.sdk_version)
-
-    def on_step(self, task: str) -> dict[str, Any]:
-        """What `on.kubernetes` says for one step: mappings are merged, all else is replaced."""
-        found = {key: value for key, value in self.on.items() if key != "steps"}
-        for key, value in (self.on.get("steps") or {}).get(task, {}).items():
-            old = found.get(key)
-            merged = isinstance(value, Mapping) and isinstance(old, Mapping)
-            found[key] = {**old, **value} if merged else value  # type: ignore[dict-item]
-        return found
 
     def parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The pipeline's inputs, from the DAG run's. One that is null has its default, or no value.
