@@ -4,6 +4,7 @@ Limits: a DAG file is parsed every few seconds, so nothing here asks anybody any
 that is used is imported. What Airflow has no word for is refused by name, before anything runs.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,13 +13,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, TaskGroup
+from airflow.sdk import DAG, Asset, BaseOperator, TaskGroup
 
 from tuneline_airflow.described import ATTRIBUTE, Described
 from tuneline_airflow.groups import MappedGroup
 from tuneline_airflow.operators import LOST, End, Executor, If, Items
 from tuneline_airflow.outline import Graph, Outline, Place, Role, id_of, outline
 from tuneline_airflow.params import params_of
+from tuneline_airflow.versions import CronTriggerTimetable
 from tuneline_ir import Container, Task, parse
 
 ROOT = "TUNELINE_ROOT"
@@ -61,8 +63,7 @@ def pipeline_dag(
         settings: of the DAG, as Airflow has them. Unless given: no catch-up, one run at a time.
     Raises: ValueError naming what is wrong with the pipeline, or what of it Airflow has no word for.
     """
-    ir = pipeline if isinstance(pipeline, Mapping) else Path(pipeline).read_text("utf-8")
-    parsed = parse(ir)
+    parsed = parse(pipeline if isinstance(pipeline, Mapping) else _read(Path(pipeline)))
     place = root or os.environ.get(ROOT, "") or parsed.default_root
     if not place:
         raise ValueError(
@@ -76,6 +77,13 @@ def pipeline_dag(
         setattr(dag, ATTRIBUTE, described)
         _Builder(described, chosen).build()
     return dag
+
+
+def _read(path: Path) -> str | Mapping[str, Any]:
+    """What is exported is JSON, which is read ten times as fast as YAML."""
+    text = path.read_text("utf-8")
+    found: Mapping[str, Any] | str = json.loads(text) if path.suffix == ".json" else text
+    return found
 
 
 def _executor(wanted: str | Executor, options: Mapping[str, Any]) -> Executor:

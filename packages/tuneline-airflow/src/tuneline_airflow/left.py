@@ -1,13 +1,57 @@
-"""What tasks of a DAG run left behind, asked of Airflow from inside one of them."""
+"""A DAG run and what its tasks left behind: under which names, and how one of them asks Airflow for it."""
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from tuneline_airflow.outline import Outline
+from tuneline_ir import Status
+
+RECORD = "return_value"
+ERROR = "error"
+"""Why a task failed, as far as it could say."""
+PACKED = "json"
+"""Of a record that Airflow's JSON could not hold: its JSON text."""
+FATES = "fates"
+"""The loops in a loop that were not gone into: path -> fault, empty if it was skipped."""
+
+
+class Left(Protocol):
+    """What tasks have left behind in Airflow. Of a task that is not mapped the map index is -1."""
+
+    def one(self, id: str, index: int, key: str) -> Any:
+        """What an instance left under a key; None: nothing."""
+        ...
+
+    def all(self, id: str) -> Mapping[int, Any]:
+        """The records of all instances of a mapped task, by map index."""
+        ...
+
+    def states(self) -> Mapping[tuple[str, int], str]:
+        """The states of all tasks of the run, by id and map index."""
+        ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and what was given to it. `names`: values of pipeline-level placeholders."""
+
+    outline: Outline
+    parameters: Mapping[str, Any]
+    left: Left
+    names: Mapping[str, str] = field(default_factory=dict)
+    final_states: Mapping[Status, str] = field(default_factory=dict)
+
+
+def unpacked(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record as it was before `attempt.record` packed it."""
+    found: Mapping[str, Any] = json.loads(record[PACKED]) if PACKED in record else record
+    return found
 
 
 class LeftInAirflow:
-    """See `seen.Left`. ti: the task instance that `execute` finds in its context."""
+    """See Left. ti: the task instance that `execute` finds in its context."""
 
     def __init__(self, outline: Outline, ti: Any) -> None:
         self._outline, self._ti = outline, ti

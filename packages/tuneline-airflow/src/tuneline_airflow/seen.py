@@ -7,11 +7,11 @@ iterations. All else follows.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
-from tuneline_airflow.outline import Graph, Outline, Role, each_of, id_of
+from tuneline_airflow.left import ERROR, FATES, RECORD, Run, unpacked
+from tuneline_airflow.outline import Graph, Role, each_of, id_of
 from tuneline_ir import (
     GOOD,
     Component,
@@ -27,47 +27,7 @@ from tuneline_ir import (
     path_of,
 )
 
-RECORD = "return_value"
-ERROR = "error"
-"""Why a task failed, as far as it could say."""
-FATES = "fates"
-"""The loops in a loop that were not gone into: path -> fault, empty if it was skipped."""
 _STATES = {"success": Status.SUCCEEDED, "failed": Status.FAILED, "running": Status.RUNNING}
-
-
-class Left(Protocol):
-    """What tasks have left behind in Airflow. Of a task that is not mapped the map index is -1."""
-
-    def one(self, id: str, index: int, key: str) -> Any:
-        """What an instance left under a key; None: nothing."""
-        ...
-
-    def all(self, id: str) -> Mapping[int, Any]:
-        """The records of all instances of a mapped task, by map index."""
-        ...
-
-    def states(self) -> Mapping[tuple[str, int], str]:
-        """The states of all tasks of the run, by id and map index."""
-        ...
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run and what was given to it. `names`: values of pipeline-level placeholders."""
-
-    outline: Outline
-    parameters: Mapping[str, Any]
-    left: Left
-    names: Mapping[str, str] = field(default_factory=dict)
-    final_states: Mapping[Status, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Put:
-    """What a task put out."""
-
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    artifacts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 class Seen(Mapping[str, "Sight"]):
@@ -208,16 +168,16 @@ class Sight:
         return tuple(path_of(self.path, name) for name in graph.dag.tasks)
 
     @cached_property
-    def outputs(self) -> Put:
+    def outputs(self) -> Given:
         """What it put out; nothing if it did not succeed. Raises: ValueError as `outputs_of` does."""
         if self.graph is None:
             id, index = self._ran
-            record = self.seen.record(id, index) or {}
+            record = unpacked(self.seen.record(id, index) or {})
             artifacts = {name: tuple(listed) for name, listed in record.get("artifacts", {}).items()}
-            return Put(record.get("parameters", {}), artifacts)
+            return Given(record.get("parameters", {}), artifacts)
         if self.status not in GOOD:
-            return Put()
-        return Put(*outputs_of(self.seen, self))
+            return Given()
+        return Given(*outputs_of(self.seen, self))
 
     @cached_property
     def status(self) -> Status:
@@ -328,25 +288,6 @@ class Sight:
         place = each_of(self.place) if self.index is not None else self.place
         id = id_of(place)
         return id, self.seen.index(self.path, self.seen.run.outline.places[id].loops)
-
-
-def opened(seen: Seen, loop: str, outer: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
-    """The iterations of a loop, in all iterations of the loops around it.
-
-    Returns: their paths, and the loops that are not gone into, each with its fault, empty if it is skipped.
-    """
-    paths: list[str] = []
-    fates: dict[str, str] = {}
-    for frame in seen.frames(outer[-1]):
-        sight = seen[path_of(frame, loop.removeprefix(outer[-1]).strip("/"))]
-        try:
-            if not sight.goes() or not sight.holds():
-                fates[sight.path] = ""
-                continue
-            paths += [path_of(sight.path, number) for number in range(len(sight.items))]
-        except ValueError as error:
-            fates[sight.path] = str(error)
-    return paths, fates
 
 
 def _above(path: str) -> str:
