@@ -22,14 +22,15 @@ from airflow.settings import Session
 from sqlalchemy import select
 
 from tuneline_airflow.described import ATTRIBUTE
-from tuneline_airflow.seen import Run, Seen, Sight
+from tuneline_airflow.left import Run
+from tuneline_airflow.seen import Seen, Sight
 from tuneline_ir import Kind, Status
 
 STATES = {"success": "SUCCEEDED", "failed": "FAILED"}
 
 
 class LeftInDatabase:
-    """See `tuneline_airflow.seen.Left`: from outside a task."""
+    """See `tuneline_airflow.left.Left`: from outside a task."""
 
     def __init__(self, dag_id: str, run_id: str) -> None:
         with Session() as session:
@@ -110,7 +111,14 @@ def _task(sight: Sight, left: LeftInDatabase) -> dict[str, Any]:
 
 def _outputs(sight: Sight) -> dict[str, Any]:
     put = sight.outputs
-    return {"parameters": dict(put.parameters), "artifacts": {k: list(v) for k, v in put.artifacts.items()}}
+    artifacts = {
+        key: [
+            {**each, "type": each["type"]["schemaTitle"], "custom_path": each.get("customPath", "")}
+            for each in listed
+        ]
+        for key, listed in put.artifacts.items()
+    }
+    return {"parameters": dict(put.parameters), "artifacts": artifacts}
 
 
 def main() -> None:
