@@ -94,7 +94,7 @@ $(KFP_ENV)/.ready: $(VENV)/.venv
 # Airflow needs other versions of protobuf and of the Kubernetes client than the SDK does: an environment of its own.
 $(AIRFLOW_ENV)/.ready: $(VENV)/.venv
 	$(PYTHON) -m venv $(AIRFLOW_ENV)
-	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q 'apache-airflow>=3.3,<3.4' 'apache-airflow-providers-cncf-kubernetes>=10,<11'
+	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q 'apache-airflow>=3.3,<3.4' 'apache-airflow-providers-cncf-kubernetes>=10,<11' kmock==0.8
 	touch $@
 
 # One test looks at the endpoint's page in a real browser; where Chromium cannot be installed it is skipped and says so.

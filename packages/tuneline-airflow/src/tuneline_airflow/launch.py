@@ -45,6 +45,8 @@ class Launch:
     """The task's part of the pipeline's platform document: secrets, config maps, volumes."""
     on: Mapping[str, Any]
     """What the project's `on.kubernetes` says for this step, defaults merged."""
+    workspace: str = ""
+    """Where the run's task workspace is kept, below the root; empty: the pipeline has none."""
 
 
 @dataclass(frozen=True)
