@@ -92,6 +92,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "doctor": ("doctor", "doctor", "What works on this machine, and how to get the rest."),
     "completion": ("completion", "completion", "Print what makes TAB complete commands in your shell."),
     "config-schema": ("project", "config_schema", "Print the project file's JSON Schema, for editors."),
+    "export": ("export", "export", "Write what a project becomes elsewhere: a DAG of Airflow."),
     "component": ("component", "component", "Print a step as a component for Kubeflow's SDK."),
     "step": ("step", "step", "Run one step of the line, as a task does."),
     "carry": ("carry", "carry", "Bring a task's inputs from the bucket, or take its outputs there."),
