@@ -20,8 +20,8 @@ _NEVER = ("InvalidImageName", "ErrImageNeverPull")
 _PULLING = ("ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable")
 _MAKING = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff")
 _LOST = (
-    "Preempting", "Shutdown", "NodeShutdown", "NodeLost", "Terminated", "NodeAffinity", "UnexpectedAdmissionError",
-    "OutOfcpu", "OutOfmemory", "OutOfpods",
+    "Preempting", "Shutdown", "NodeShutdown", "NodeLost", "Terminated", "NodeAffinity",
+    "UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "OutOfpods",
 )  # fmt: skip
 """A pod's own reasons that speak of its node. `Terminated`: of a node that shuts down in good order."""
 _OWN_DISK = ("exceeds the limit", "exceeds the total limit", "exceeds its local ephemeral storage limit")
@@ -91,8 +91,9 @@ def stuck(pod: Mapping[str, Any], waited_s: float, limit_s: float) -> str:
         patience = 0.0 if reason in _NEVER else PULL_S if reason in _PULLING else CONFIG_S
         if reason in (*_NEVER, *_PULLING, *_MAKING) and waited_s >= min(patience, limit_s):
             return f"container `{name}` cannot start: {reason}. {said} {_advice(reason, said)}".strip()
-    if any(each.get("state", {}).get("running") for each in status.get("initContainerStatuses") or ()):
-        return ""
+    around = status.get("initContainerStatuses") or ()
+    if any((each.get("state") or {}).get("running") is not None for each in around):
+        return ""  # inputs are being brought
     if waited_s < limit_s:
         return ""
     for condition in status.get("conditions") or ():
