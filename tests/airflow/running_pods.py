@@ -36,7 +36,7 @@ dag = pipeline_dag(case["ir"], dag_id={name!r}, **given)
 class Cluster:
     """What the API server has of one case at a time."""
 
-    def __init__(self, server: kmock.KubernetesEmulator) -> None:
+    def __init__(self, server: kmock.KubernetesScaffold) -> None:
         self.server = server
         self.case: Mapping[str, Any] = {}
         self.made: list[dict[str, Any]] = []
@@ -68,7 +68,9 @@ class Cluster:
         statuses = self.case["pods"][number]
         look = self.looks[name] = self.looks.get(name, -1) + 1
         status = statuses[min(look, len(statuses) - 1)]
-        return 404 if status is None or name in self.deleted else {**self.made[number], "status": status}
+        if status is None or name in self.deleted:
+            raise kmock.KubernetesObjectNotFoundError()
+        return {**self.made[number], "status": status}
 
     def list(self, request: Any) -> Any:
         """Pods by their labels; the first time the one that an earlier worker made, if the case has one."""
@@ -113,7 +115,7 @@ def served(ready: threading.Event, found: list[Any]) -> None:
     """Serve until the process ends."""
 
     async def serve() -> None:
-        handler = kmock.KubernetesEmulator()
+        handler = kmock.KubernetesScaffold()
         async with handler, kmock.Server(handler) as server:
             found.extend([Cluster(handler), str(server.url)])
             ready.set()
