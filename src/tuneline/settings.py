@@ -52,6 +52,8 @@ class Settings:
     notify: str = field(default="", repr=False)
     """`TUNELINE_NOTIFY`: URLs, separated by spaces, that are told of everything. They may hold secrets, so
     they are never shown."""
+    on: Path | None = None
+    """`TUNELINE_ON`: a YAML file shaped as a project's `on:`; it holds where a project says nothing."""
     public_url: str = ""
     """`TUNELINE_PUBLIC_URL`: the address of this server's pages for people, to which notices link."""
 
@@ -76,6 +78,7 @@ class Settings:
             artifacts=(env.get("TUNELINE_ARTIFACTS") or "").rstrip("/"),
             database_url=_database(env),
             notify=(env.get("TUNELINE_NOTIFY") or "").strip(),
+            on=_path(env, "TUNELINE_ON"),
             public_url=(env.get("TUNELINE_PUBLIC_URL") or "").rstrip("/"),
         )
 

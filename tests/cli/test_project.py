@@ -54,6 +54,15 @@ def test_check_names_every_fault_of_file_and_gate_at_once_at_its_line(tuneline, 
     assert json.loads(as_json.out) == {"ok": False, "faults": [line.strip() for line in lines[1:4]]}
 
 
+def test_check_names_steps_that_the_project_has_not(tuneline, tmp_path):
+    on = "on:\n  kubernetes:\n    steps:\n      score: {gpus: 1}\n      tuen: {gpus: 1}\n"
+    (tmp_path / "tuneline.yaml").write_text(PROJECT + on)
+    ended = tuneline("check")
+    assert ended.code == 2
+    what = "`on.kubernetes.steps` has `tuen`, which is no step of this project; nearest: `tune`"
+    assert ended.err.splitlines()[1] == f"  tuneline.yaml:13: {what}"
+
+
 def test_a_rule_over_a_slice_that_is_not_measured_is_a_fault(tuneline, tmp_path):
     (tmp_path / "tuneline.yaml").write_text(PROJECT.replace("accuracy >= 0.8", "slices.source.all(s, true)"))
     ended = tuneline("check")

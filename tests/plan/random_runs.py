@@ -23,10 +23,10 @@ from tuneline.plan.events import (
     from_json,
     to_json,
 )
-from tuneline.plan.nodes import GOOD, OPEN, Context, Kind, Node, Status, path_of
+from tuneline.plan.nodes import Context, Node
 from tuneline.plan.retries import after_failure
 from tuneline.plan.schedule import ROOT, RunState, fold
-from tuneline_ir import parse
+from tuneline_ir import GOOD, OPEN, Kind, Status, parse, path_of
 
 TEXT = {"parameterType": "STRING"}
 

@@ -8,9 +8,9 @@ import pytest
 
 from tuneline.errors import InternalError
 from tuneline.plan.events import KINDS, from_json, to_json
-from tuneline.plan.nodes import Context, Status
+from tuneline.plan.nodes import Context
 from tuneline.plan.schedule import fold
-from tuneline_ir import parse
+from tuneline_ir import Status, parse
 
 FIXTURES = Path(__file__).parent / "fixtures"
 V1 = FIXTURES / "events-v1.jsonl"

@@ -24,10 +24,10 @@ from tuneline.plan.events import (
     TaskSkipped,
     TaskSucceeded,
 )
-from tuneline.plan.nodes import GOOD, Context, Kind, Node, Status
+from tuneline.plan.nodes import Context, Node
 from tuneline.plan.retries import LOST_LIMIT, after_failure
 from tuneline.plan.schedule import RunState, fold
-from tuneline_ir import Component, Interface, RetryPolicy, Task, parse
+from tuneline_ir import GOOD, Component, Interface, Kind, RetryPolicy, Status, Task, parse
 
 
 def _plan(needs: dict[str, Iterable[str]], retry: RetryPolicy | None = None) -> Context:

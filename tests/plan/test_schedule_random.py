@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.plan.random_runs import Run, pipeline
 
-from tuneline.plan.nodes import GOOD, OPEN, Status, path_of
 from tuneline.plan.schedule import ROOT
+from tuneline_ir import GOOD, OPEN, Status, path_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 RATES = st.sampled_from([0.0, 0.1, 0.4])

@@ -94,19 +94,6 @@ deploy: {keep: soon}
     assert found == sorted(found, key=lambda line: int(line.split(":")[1]))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "on: {push: main}",
-    ],
-)  # fmt: skip
-def test_keys_of_later_parts_are_refused_as_not_built(line):
-    found = faults(SMALL + line + "\n")
-    assert len(found) == 1
-    assert found[0].startswith("tuneline.yaml:7: `")
-    assert found[0].endswith("belongs to a part that is not built yet")
-
-
 @pytest.mark.parametrize("text", ["5e-4", "5E-4", "0.0005", "5.0e-04", ".0005"])
 def test_a_number_may_be_written_as_people_write_it(text):
     project = changed(SMALL + f"train: {{learning_rate: {text}}}\n")

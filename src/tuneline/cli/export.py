@@ -7,6 +7,7 @@ import click
 from tuneline.cli.main import LazyGroup
 
 TABLE: Mapping[str, tuple[str, str, str]] = {
+    "airflow": ("export_airflow", "airflow", "A DAG of Airflow: of a project, or of any compiled pipeline."),
     "kubernetes": ("export_kubernetes", "kubernetes", "An endpoint's manifests, for kubectl apply -k."),
 }
 

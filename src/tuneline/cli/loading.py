@@ -51,6 +51,7 @@ def load_project(path: Path, params: tuple[str, ...]) -> "Loaded":
     slices, sets = loaded.project.value("evaluate.slices"), list(loaded.project.value("evaluate.sets"))
     faults = _faults(rules, slices, own, sets)
     faults += _safety_faults(path, loaded, own)
+    faults += _step_faults(path, loaded)
     if faults:
         raise _with([], faults, "docs/gate.md says what a rule may be.")
     return loaded
@@ -152,6 +153,41 @@ def _safety_faults(path: Path, loaded: "Loaded", own: bool) -> list[str]:
     rules = safety_rules(loaded.project.value("evaluate.safety"))[:1]  # all alike but for the slice
     place = f"{loaded.file}: evaluate.safety: "
     return [place + fault.partition("`: ")[2] for fault in check_rules(rules, own=AnyName() if own else ())]
+
+
+def _step_faults(path: Path, loaded: "Loaded") -> list[str]:
+    """Steps under `on.kubernetes.steps` that the project's line has not."""
+    if not loaded.project.on.written.get("kubernetes", {}).get("steps"):
+        return []
+    from tuneline.plan.compile import line_of  # noqa: PLC0415 - see the module
+    from tuneline.plan.placement import unknown_steps  # noqa: PLC0415
+
+    steps = [step.name for step in line_of(loaded.project)]
+    place = f"{loaded.file}:{{line}}: " if (lines := _lines_below(path, "on", "kubernetes", "steps")) else ""
+    return [
+        place.format(line=lines.get(name, 1))
+        + f"`on.kubernetes.steps` has `{name}`, which is no step of this project; "
+        + (f"nearest: `{near}`" if near else f"it has {', '.join(steps)}")
+        for name, near in unknown_steps(loaded.project.on.written, steps).items()
+    ]
+
+
+def _lines_below(path: Path, *keys: str) -> dict[str, int]:
+    """The line of each key in a mapping of the file; empty if it cannot be read or has no such mapping."""
+    import yaml  # noqa: PLC0415 - see the module
+
+    from tuneline.spec.project import FILE  # noqa: PLC0415
+
+    file = path / FILE if path.is_dir() else path
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    for key in keys:
+        inside = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((value for name, value in inside if name.value == key), None)
+    inside = node.value if isinstance(node, yaml.MappingNode) else []
+    return {str(name.value): name.start_mark.line + 1 for name, _ in inside}
 
 
 def _placed(path: Path, loaded: "Loaded") -> list[tuple[str, str]]:

@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, row[2]) for name, row in self.table.items() if name not in HIDDEN])
 
 
-HIDDEN = frozenset({"step"})
+HIDDEN = frozenset({"step", "carry"})
 
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "init": ("project", "init", "Write a commented project file that runs as it is."),
@@ -96,6 +96,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "export": ("export", "export", "Write what a project becomes elsewhere, as files."),
     "component": ("component", "component", "Print a step as a component for Kubeflow's SDK."),
     "step": ("step", "step", "Run one step of the line, as a task does."),
+    "carry": ("carry", "carry", "Bring a task's inputs from the bucket, or take its outputs there."),
 }
 
 

@@ -18,7 +18,7 @@ from tuneline.execute.files import MISSING, size_of
 from tuneline.execute.images import Images, allowed, check_images
 from tuneline.execute.jobs import Job, job_of
 from tuneline.execute.keeping import Keeping
-from tuneline.execute.submitted import Submitted, check_secrets, final_states, names_of, read_secrets
+from tuneline.execute.submitted import Submitted, check_secrets, names_of, read_secrets
 from tuneline.plan.decisions import decide, to_retry, unfit
 from tuneline.plan.events import (
     DEADLINE,
@@ -44,7 +44,7 @@ from tuneline.plan.reuse import Earlier, definitions, earlier
 from tuneline.plan.schedule import RunState
 from tuneline.plan.secrets import Masker
 from tuneline.types import Digest, RunId
-from tuneline_ir import IRError, parse
+from tuneline_ir import IRError, final_states, parse
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +105,9 @@ class ActiveRun:
         secrets = read_secrets(folder)
         check_secrets(new, secrets)
         values = root_values(pipeline, {**new.parameters, **secrets})
-        context = Context(pipeline, values, names_of(new, pipeline, folder), final_states(pipeline))
+        context = Context(
+            pipeline, values, names_of(new, pipeline, folder), final_states(pipeline.sdk_version)
+        )
         self = cls(new.run, context, lease, folder, secrets)
         self.images, self.keeping = allowed(images, new.images), keeping
         for stored in source.events(new.run):

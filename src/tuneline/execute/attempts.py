@@ -6,7 +6,6 @@ Limits: decides nothing about the run; the caller stores the events and says `go
 import errno
 import hashlib
 import logging
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -19,12 +18,13 @@ from tuneline.execute.files import AttemptFolder, Ending, Tail
 from tuneline.execute.images import Call
 from tuneline.execute.jobs import Job
 from tuneline.execute.keeping import Keeping
-from tuneline.execute.passthrough import own_settings
 from tuneline.execute.process import BOOT, Process, find, kill_left, launch
 from tuneline.execute.provisions import Asked, provide
 from tuneline.plan.events import AttemptStarted, Outputs
 from tuneline.settings import Settings
-from tuneline_ir import Constant, expand, resolve, resolve_value
+from tuneline_ir import expand, resolve, resolve_value
+from tuneline_ir.passthrough import own_settings
+from tuneline_ir.wire import with_own
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ GRACE_S = 5.0
 """How long a task may take to end by itself after it was asked to."""
 _KILLED = (-1, -2, -9, -15)
 """HUP, INT, KILL, TERM: sent by somebody else, so the attempt is lost, not failed."""
-_OWN = re.compile(r"\{\{\$(?:\.outputs[^{}]*|\.outputMetadataUri)?\}\}")
 CLEANUP_S = 30.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LITTLE = 1 << 20
@@ -103,7 +102,9 @@ def begin(job: Job, number: int, key: str | None, host: Host, keeping: Keeping) 
     try:
         shutil.rmtree(folder.path, ignore_errors=True)  # of an attempt that never got on record
         inputs = keeping.given(job.inputs)
-        executor_input = _filled(job, folder.executor_input(job.component, job.parameters, inputs))
+        executor_input = with_own(
+            job.task, folder.executor_input(job.component, job.parameters, inputs), job.names
+        )
         call, notes = _call(job, number, folder.path, executor_input, host.settings)
         program, code = job.image.program(call), job.code
         before = keeping.before(folder.path, job.inputs)
@@ -154,19 +155,6 @@ def _name(job: Job, number: int) -> str:
     """A name for the attempt that no other has: of a container, a pod, a volume."""
     task = hashlib.sha256(job.path.encode()).hexdigest()[:10]
     return f"tuneline-{job.run}-{task}-{number}"
-
-
-def _filled(job: Job, executor_input: dict[str, Any]) -> dict[str, Any]:
-    """The executor's input, with constants that are a placeholder of the executor's own (`{{$}}`, an output's
-    file) made what they are in this attempt. A value that only looks like one stays."""
-    values = executor_input["inputs"]["parameterValues"]
-    own = {
-        key: source.value
-        for key, source in job.task.parameters.items()
-        if isinstance(source, Constant) and isinstance(source.value, str) and _OWN.fullmatch(source.value)
-    }
-    values |= {key: resolve(text, executor_input, job.names) for key, text in own.items()}
-    return executor_input
 
 
 def adopt(job: Job, started: AttemptStarted) -> Attempt:

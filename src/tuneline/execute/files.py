@@ -18,7 +18,8 @@ from tuneline.errors import InternalError
 from tuneline.execute.digests import digest_path, files_below, size_of
 from tuneline.plan.events import ArtifactRef, Artifacts, Outputs
 from tuneline.types import digest_json
-from tuneline_ir import ArtifactSpec, Component, convert, from_file
+from tuneline_ir import ArtifactSpec, Component
+from tuneline_ir.wire import OUTPUT_FILE, artifact, executor_input, parameter, said
 
 __all__ = ["MISSING", "AttemptFolder", "Ending", "Tail", "digest_path", "files_below", "size_of"]
 
@@ -79,23 +80,8 @@ class AttemptFolder:
     ) -> dict[str, Any]:
         """KFP's ExecutorInput for this attempt."""
         given = {name: [_given(ref) for ref in refs] for name, refs in inputs.items()}
-        wanted = {name: [self._wanted(name, spec)] for name, spec in component.outputs.artifacts.items()}
-        files = {name: str(self.path / "parameters" / name) for name in component.outputs.parameters}
-        return {
-            "inputs": {
-                "parameterValues": dict(parameters),
-                "artifacts": {name: {"artifacts": listed} for name, listed in given.items()},
-            },
-            "outputs": {
-                "parameters": {name: {"outputFile": file} for name, file in files.items()},
-                "artifacts": {name: {"artifacts": listed} for name, listed in wanted.items()},
-                "outputFile": str(self.path / "executor_output.json"),
-            },
-        }
-
-    def _wanted(self, name: str, spec: ArtifactSpec) -> dict[str, Any]:
-        uri = str(self.path / "outputs" / name)
-        return {**_described(name, spec.type, spec.version), "uri": uri, "metadata": dict(spec.metadata)}
+        folder = str(self.path)
+        return executor_input(component, parameters, given, lambda name: f"{folder}/outputs/{name}", folder)
 
     def cleanup(self) -> list[str]:
         """The command that ends what may be left of the task elsewhere; none if there is nothing."""
@@ -146,26 +132,13 @@ class AttemptFolder:
 
         Raises: InternalError if it is there and no ExecutorOutput.
         """
-        file = self.path / "executor_output.json"
+        file = self.path / OUTPUT_FILE
         try:
-            body = json.loads(file.read_bytes())
-            made = body.get("artifacts") or {}
-            artifacts = {name: list(each.get("artifacts") or ()) for name, each in made.items()}
-            values = body.get("parameterValues") or {}
-            if not isinstance(values, dict) or not all(
-                isinstance(each, dict) for listed in artifacts.values() for each in listed
-            ):
-                raise TypeError("values of another kind")
-            for each in (each for listed in artifacts.values() for each in listed):
-                convert(each.get("metadata") or {}, "STRUCT")
+            return said(file.read_bytes())
         except FileNotFoundError:
             return {}, {}
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise InternalError(
-                f"The task's {file.name} is no ExecutorOutput of Kubeflow: {error}.",
-                hint=f"See {file}.",
-            ) from error
-        return values, artifacts
+        except ValueError as error:
+            raise InternalError(f"The task's {file.name}: {error}.", hint=f"See {file}.") from error
 
     def _listed(
         self, name: str, spec: ArtifactSpec, described: Sequence[Mapping[str, Any]], id: str
@@ -195,10 +168,7 @@ class AttemptFolder:
     def _parameter(self, name: str, type: str, values: Mapping[str, Any]) -> Any:
         file = self.path / "parameters" / name
         try:
-            if name in values:
-                value = convert(values[name], type)
-                return str(value) if type == "STRING" else value  # as it is read back from the record
-            return from_file(file.read_text(encoding="utf-8"), type)
+            return parameter(name, type, values, lambda: file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InternalError(f"The task ended without its output parameter `{name}`.") from None
         except ValueError as error:
@@ -252,12 +222,8 @@ def _bring(made: Path, uri: Path) -> None:
         shutil.copyfile(made, uri)
 
 
-def _described(name: str, type: str, version: str) -> dict[str, Any]:
-    return {"name": name, "type": {"schemaTitle": type, "schemaVersion": version}}
-
-
 def _given(ref: ArtifactRef) -> dict[str, Any]:
-    body = {**_described(ref.name, ref.type, ref.version), "uri": ref.uri, "metadata": dict(ref.metadata)}
+    body = artifact(ref.name, ref.type, ref.version, ref.uri, ref.metadata)
     return {**body, "customPath": ref.custom_path} if ref.custom_path else body
 
 

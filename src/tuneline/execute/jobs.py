@@ -12,7 +12,6 @@ from typing import Any
 
 from tuneline.execute.images import Image, Images, RefusedImage
 from tuneline.execute.kept import state_of
-from tuneline.execute.passthrough import inputs_of, task_config
 from tuneline.execute.provisions import SEEN
 from tuneline.execute.submitted import WORKSPACE_FOLDER
 from tuneline.plan.cache import cache_key
@@ -20,14 +19,13 @@ from tuneline.plan.compile import IMAGE
 from tuneline.plan.components import ACTING
 from tuneline.plan.decisions import read
 from tuneline.plan.events import ArtifactRef, Artifacts, Read
-from tuneline.plan.inputs import given, platform
-from tuneline.plan.nodes import Given, Node
+from tuneline.plan.nodes import Node
 from tuneline.plan.schedule import RunState
 from tuneline.plan.secrets import Masker
 from tuneline.types import digest_json
-from tuneline_ir import WORKSPACE, Component, Constant, Container, Importer, Task, resolve
-
-_IMPORTING = Container(IMAGE, ("tuneline", "step", "importer"), ("--executor-input", "{{$}}"))
+from tuneline_ir import WORKSPACE, Component, Container, Given, Importer, Task, given, platform, resolve
+from tuneline_ir.passthrough import inputs_of, task_config
+from tuneline_ir.wire import IMPORTING, importing
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,8 @@ def job_of(
     found, names = given(context, state.tasks, node), context.names_of(node)
     executor = context.pipeline.executors[node.component.executor]
     importer = executor if isinstance(executor, Importer) else None
-    container = executor if isinstance(executor, Container) else _IMPORTING
-    parameters = _importing(importer, found, names) if importer else found.parameters
+    container = executor if isinstance(executor, Container) else IMPORTING
+    parameters = importing(importer, found.parameters, names) if importer else found.parameters
     name = resolve(container.image, {"inputs": {"parameterValues": dict(found.parameters)}}, names)
     image = images.get(name)
     if not under_way:
@@ -168,26 +166,6 @@ def _shares(
     texts = [*container.command, *container.args, *container.env.values(), repr(dict(parameters))]
     texts += [ref.uri for refs in found.artifacts.values() for ref in refs]
     return any(name in text for text in texts for name in (str(workspace), WORKSPACE, "workspace_path"))
-
-
-def _importing(importer: Importer, found: Given, names: Mapping[str, str]) -> dict[str, Any]:
-    """What the step `importer` is given."""
-    texts = {"inputs": {"parameterValues": dict(found.parameters), "artifacts": {}}}
-    uri = importer.uri.value if isinstance(importer.uri, Constant) else found.parameters[importer.uri.name]
-
-    def filled(value: Any) -> Any:
-        if isinstance(value, str):
-            return resolve(value, texts, names)
-        if isinstance(value, Mapping):
-            return {filled(key): filled(inner) for key, inner in value.items()}
-        return [filled(inner) for inner in value] if isinstance(value, list) else value
-
-    return {
-        "uri": filled(uri),
-        "type": importer.type,
-        "metadata": filled(importer.metadata),
-        "workspace": names["workspace_path"] if importer.to_workspace else "",
-    }
 
 
 def _found(uri: str) -> list[list[Any]]:

@@ -109,7 +109,7 @@ def launch(
     """
     with log.open("ab") as sink:
         child = subprocess.Popen(
-            [*_interpreter(packages, python), str(folder)],
+            [*interpreter(packages, python), str(folder)],
             stdin=subprocess.PIPE,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -121,7 +121,8 @@ def launch(
     return Process(child.pid, _start_time(child.pid), _pidfd(child.pid), child.stdin)
 
 
-def _interpreter(packages: bool, python: str) -> list[str]:
+def interpreter(packages: bool, python: str) -> list[str]:
+    """The command of a shim; the attempt's folder comes behind it. See `launch`."""
     if python:
         return [python, "-c", _SHIM + _MAIN]
     if packages:

@@ -36,9 +36,9 @@ from tuneline.execute.keeping import Keeping
 from tuneline.execute.stores import Stores
 from tuneline.execute.submitted import Submitted
 from tuneline.plan.events import Cache, Event, EventSink, EventSource, Lease, LeaseLost
-from tuneline.plan.nodes import Status
 from tuneline.settings import Settings
 from tuneline.types import Clock, RunId
+from tuneline_ir import Status
 
 _log = logging.getLogger(__name__)
 

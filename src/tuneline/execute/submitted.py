@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import SpecError
-from tuneline.plan.nodes import Status
 from tuneline.plan.secrets import MASK, is_secret
 from tuneline.types import RunId
 from tuneline_ir import Pipeline
@@ -23,9 +22,6 @@ LOGIN = "runner-login.json"
 """In the run's folder: by what the engine that executes it knows this user."""
 WORKSPACE_FOLDER = "workspace"
 """In the run's folder: what the pipeline's workspace is."""
-
-_SUCCEEDED_SINCE = (2, 17)
-"""Backends told a final status COMPLETE where SDKs from 2.17 on document SUCCEEDED."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +93,6 @@ def names_of(new: Submitted, pipeline: Pipeline, folder: Path) -> dict[str, str]
         "pipeline_job_schedule_time_utc": created if new.scheduled_at is None else _utc(new.scheduled_at),
         "workspace_path": str(folder / WORKSPACE_FOLDER),
     }
-
-
-def final_states(pipeline: Pipeline) -> dict[Status, str]:
-    """How a final status names success: as the backends of its SDK's time did."""
-    version = pipeline.sdk_version.removeprefix("kfp-").split(".")
-    numbers = tuple(int(part) for part in version[:2] if part.isdigit())
-    old = len(numbers) == 2 and numbers < _SUCCEEDED_SINCE
-    return {Status.SUCCEEDED: "COMPLETE"} if old else {}
 
 
 def _utc(at: float) -> str:

@@ -14,9 +14,10 @@ from tuneline.plan.latency import names_latency
 from tuneline.plan.more_tasks import with_latency, with_merge, with_sets
 from tuneline.plan.own_line import own_line
 from tuneline_ir import convert
+from tuneline_ir.wire import OWN_IMAGE
 
 SCHEMA_VERSION = "2.1.0"
-IMAGE = "tuneline"
+IMAGE = OWN_IMAGE
 """The image of our own steps: locally this interpreter, elsewhere the one built from the repository."""
 SAFETY = Param("safety", "STRUCT", field="evaluate.safety")
 """What the gate reads besides, where there are safety slices."""

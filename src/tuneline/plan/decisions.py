@@ -14,19 +14,30 @@ from tuneline.plan.events import (
     AttemptFailed,
     Event,
     GraphStarted,
+    Outputs,
     Read,
     RunEnded,
     TaskCanceled,
     TaskSkipped,
     TaskSucceeded,
 )
-from tuneline.plan.inputs import given, items
-from tuneline.plan.nodes import GOOD, Given, Kind, Node, Status, path_of
-from tuneline.plan.outputs import outputs_of
+from tuneline.plan.nodes import Node
 from tuneline.plan.retries import after_failure
 from tuneline.plan.schedule import ROOT, RunState, children_of
 from tuneline.plan.secrets import Masker
-from tuneline_ir import RetryPolicy, evaluate, parse_condition
+from tuneline_ir import (
+    GOOD,
+    Given,
+    Kind,
+    RetryPolicy,
+    Status,
+    evaluate,
+    given,
+    items,
+    outputs_of,
+    parse_condition,
+    path_of,
+)
 
 
 @dataclass(frozen=True)
@@ -167,7 +178,7 @@ def _closed(state: RunState, node: Node, now: float) -> Event:
     if node.failed:
         return _failed(node, _cause(state, node), now)
     try:
-        return TaskSucceeded(node.path, node.attempts, outputs_of(state.tasks, node))
+        return TaskSucceeded(node.path, node.attempts, Outputs(*outputs_of(state.tasks, node)))
     except ValueError as error:
         return _failed(node, _no_output(f"Task `{node.path}`", error), now)
 
@@ -206,6 +217,6 @@ def _end(state: RunState) -> RunEnded:
     if root.failed:
         return RunEnded("FAILED", _cause(state, root))
     try:
-        return RunEnded("SUCCEEDED", outputs=outputs_of(state.tasks, root))
+        return RunEnded("SUCCEEDED", outputs=Outputs(*outputs_of(state.tasks, root)))
     except ValueError as error:
         return RunEnded("FAILED", {**_no_output("The pipeline", error), "retry": False, "task": ""})

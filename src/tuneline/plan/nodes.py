@@ -7,45 +7,10 @@ leaves, which something must execute.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-from tuneline.plan.events import Artifacts, AttemptStarted, Outputs
-from tuneline_ir import Component, Importer, Pipeline, Task
-
-
-class Status(StrEnum):
-    """Of a task. A task that waits for its next attempt is WAITING."""
-
-    WAITING = "WAITING"
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    CACHED = "CACHED"
-    SKIPPED = "SKIPPED"
-    FAILED = "FAILED"
-    CANCELED = "CANCELED"
-
-
-GOOD = (Status.SUCCEEDED, Status.CACHED)
-OPEN = (Status.WAITING, Status.RUNNING)
-
-
-class Kind(StrEnum):
-    """What a node is."""
-
-    TASK = "task"
-    IMPORTER = "importer"
-    DAG = "dag"
-    LOOP = "loop"
-    ITERATION = "iteration"
-
-
-@dataclass(frozen=True)
-class Given:
-    """Resolved inputs."""
-
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    artifacts: Artifacts = field(default_factory=dict)
+from tuneline.plan.events import AttemptStarted, Outputs
+from tuneline_ir import Component, Given, Importer, Kind, Pipeline, Status, Task, names_of
 
 
 @dataclass(slots=True)
@@ -93,11 +58,6 @@ class Node:
         return self.kind in (Kind.TASK, Kind.IMPORTER)
 
 
-def path_of(parent: str, name: str | int) -> str:
-    """The path of a node in a graph."""
-    return f"{parent}/{name}" if parent else str(name)
-
-
 @dataclass(frozen=True)
 class Context:
     """What a run is made of, and stays."""
@@ -124,6 +84,4 @@ class Context:
 
     def names_of(self, node: Node) -> dict[str, str]:
         """Pipeline-level placeholders as a task sees them."""
-        run = self.names.get("pipeline_job_uuid", "")
-        own = {"pipeline_task_name": node.task.name, "pipeline_task_uuid": f"{run}/{node.path}"}
-        return {**self.names, **own}
+        return names_of(self, node.path, node.task)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuneline.plan.events import Event, Outputs, Read, TaskCached, TaskSucceeded
-from tuneline.plan.nodes import GOOD, Context
+from tuneline.plan.nodes import Context
 from tuneline.plan.schedule import RunState
 from tuneline.types import Digest, digest_bytes
-from tuneline_ir import documents
+from tuneline_ir import GOOD, documents
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,8 @@ from tuneline.plan.events import (
     TaskSkipped,
     TaskSucceeded,
 )
-from tuneline.plan.inputs import given, items
-from tuneline.plan.nodes import GOOD, OPEN, Context, Given, Kind, Node, Status, path_of
-from tuneline_ir import Component, Dag, Task
+from tuneline.plan.nodes import Context, Node
+from tuneline_ir import GOOD, OPEN, Component, Dag, Given, Kind, Status, Task, given, items, path_of
 
 ROOT = ""
 """The root's path."""

@@ -15,9 +15,10 @@ import yaml
 from tuneline.errors import NotFoundError, SpecError
 from tuneline.spec.checks import check
 from tuneline.spec.code import read_code
+from tuneline.spec.on_defaults import written
 from tuneline.spec.reading import Faults, Reading, nearest, read
 from tuneline.spec.schema import schema
-from tuneline.spec.sections import KEYS, LATER, REQUIRED, SAFETY_METRIC, SECTIONS, SHOWN, SPELLED, Project
+from tuneline.spec.sections import KEYS, REQUIRED, SAFETY_METRIC, SECTIONS, SHOWN, SPELLED, Project
 
 __all__ = ["FILE", "Loaded", "Project", "apply", "load", "parse", "schema"]
 
@@ -73,6 +74,7 @@ def parse(text: str, folder: Path, file: str = FILE, overrides: Mapping[str, str
     }  # so that all other faults are seen too
     project = _resolved(_build("", {**blanks, **reading.values}), folder, reading)
     project = replace(project, code=read_code(folder, project, reading, faults))
+    project = replace(project, on=replace(project.on, written=written(reading)))
     check(project, reading, faults)
     if faults.found:
         raise _faulty(faults.lines)
@@ -111,12 +113,7 @@ def _overridden(reading: Reading, overrides: Mapping[str, str], faults: Faults) 
             values[_FREE[:-1]] = {**values.get(_FREE[:-1], {}), **_free_value(path, text, faults)}
             continue
         if path not in KEYS:
-            built = (
-                " belongs to a part that is not built yet"
-                if path in LATER
-                else f" is not a key{nearest(path, KEYS)}"
-            )
-            faults.note(0, f"-p {path}={text}: `{path}`{built}")
+            faults.note(0, f"-p {path}={text}: `{path}` is not a key{nearest(path, KEYS)}")
             continue
         mine = Faults(faults.file)
         one = read(_nested(path, _override_node(text, KEYS[path].kind)), mine)

@@ -8,7 +8,7 @@ sees a number. Nothing here raises for a fault of the file's content; `Faults` g
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,7 +16,17 @@ import yaml
 
 from tuneline.errors import SpecError
 from tuneline.spec.durations import seconds
-from tuneline.spec.sections import ENTRY, KEYS, LATER, SECTIONS, SHORT, Key
+from tuneline.spec.on import (
+    LABEL,
+    LABEL_VALUE,
+    OBJECT,
+    ONLY_FOR_ALL,
+    OPEN_VARIABLE,
+    QUANTITY,
+    SECRET_KEY,
+    VARIABLE,
+)
+from tuneline.spec.sections import ENTRY, KEYS, SECTIONS, SHORT, Key
 from tuneline.spec.serving import PLACE
 from tuneline.spec.targets import KINDS, Target, fault
 
@@ -75,9 +85,7 @@ def _section(
     nodes[section] = node
     for name, key_node, value in _entries(node, faults):
         path = f"{section}.{name}".lstrip(".")
-        if path in LATER:
-            faults.note(key_node, f"`{path}` belongs to a part that is not built yet")
-        elif path in SECTIONS:
+        if path in SECTIONS:
             if isinstance(value, yaml.MappingNode):
                 _section(path, value, values, nodes, faults)
             elif path in SHORT and isinstance(value, yaml.ScalarNode):
@@ -148,7 +156,7 @@ def _value(key: Key, node: yaml.Node, faults: Faults) -> Any:
         "text": _text, "integer": _number, "number": _number, "texts": _texts, "text_or_texts": _texts,
         "map": _map,
         "maps": _maps, "lists": _lists, "free": _free, "duration": _duration, "targets": targets,
-        "flag": _flag,
+        "flag": _flag, "tolerations": _tolerations, "steps": _steps,
     }[key.kind]  # fmt: skip
     return reader(key, node, faults)
 
@@ -163,9 +171,7 @@ def _text(key: Key, node: yaml.Node, faults: Faults) -> str | None:
         faults.note(node, f"`{key.path}` is `{text}`; it can be {known}{nearest(text, key.choices)}")
         return None
     if key.pattern and text and not re.fullmatch(key.pattern, text):
-        faults.note(
-            node, f"`{key.path}` is `{text}`, which does not fit: {_MEANT.get(key.pattern, key.pattern)}"
-        )
+        faults.note(node, f"`{key.path}` is `{text}`, which does not fit: {_meant(key.pattern)}")
         return None
     if not text.strip() and key.path in ("name", "base_model", "data.source"):
         faults.note(node, f"`{key.path}` is blank")
@@ -178,7 +184,18 @@ _MEANT = {
     "(sha256:)?[0-9a-fA-F]{64}": "64 hexadecimal digits",
     PLACE: "`gs://BUCKET/PATH`, `pvc://CLAIM/PATH`, `oci://IMAGE@sha256:...` or `hf://ORG/NAME@REVISION`",
     ENTRY: "a file of the project's folder and a function in it, e.g. `train.py:main`",
+    OBJECT: "lower-case letters, digits, `-` and `.`",
+    LABEL: "a label's key, e.g. `cloud.google.com/gke-accelerator`",
+    LABEL_VALUE: "letters, digits, `-`, `_` and `.`, at most 63",
+    QUANTITY: "an amount as Kubernetes writes it, e.g. `500m`, `2` or `16Gi`",
+    SECRET_KEY: "a Secret of the cluster and a key in it, `name/key`; no secret is written here",
+    VARIABLE: "letters, digits and `_`",
+    OPEN_VARIABLE: "the name of a variable that is not secret; what is secret is named in `secret_env`",
 }
+
+
+def _meant(pattern: str) -> str:
+    return _MEANT.get(pattern, pattern)
 
 
 def _number(key: Key, node: yaml.Node, faults: Faults) -> int | float | None:
@@ -247,11 +264,16 @@ def _map(key: Key, node: yaml.Node, faults: Faults) -> dict[str, str] | None:
         faults.note(node, f"`{key.path}` must be a mapping, but is {_shown(node)}")
         return None
     found = {}
-    for name, _, value in _entries(node, faults):
-        if isinstance(value, yaml.ScalarNode):
-            found[name] = str(value.value)
-        else:
+    for name, name_node, value in _entries(node, faults):
+        if not isinstance(value, yaml.ScalarNode):
             faults.note(value, f"`{key.path}.{name}` must be text, but is {_shown(value)}")
+        elif key.names and not re.fullmatch(key.names, name):
+            faults.note(name_node, f"`{key.path}` has `{name}`, which does not fit: {_meant(key.names)}")
+        elif key.entries and not re.fullmatch(key.entries, str(value.value)):
+            shown = "has a value" if key.entries == SECRET_KEY else f"is `{value.value}`,"
+            faults.note(value, f"`{key.path}.{name}` {shown} which does not fit: {_meant(key.entries)}")
+        else:
+            found[name] = str(value.value)
     return found
 
 
@@ -330,6 +352,60 @@ def _target(what: str, node: yaml.Node, faults: Faults) -> Target | None:
     if isinstance(kinds, yaml.SequenceNode) and not kinds.value:
         faults.note(kinds, f"{what} is told of nothing: `on` is empty")
     return Target(str(to.value).strip(), on) if on else None
+
+
+def _tolerations(key: Key, node: yaml.Node, faults: Faults) -> tuple[Mapping[str, Any], ...] | None:
+    if not isinstance(node, yaml.SequenceNode):
+        faults.note(node, f"`{key.path}` must be a list, but is {_shown(node)}")
+        return None
+    found = []
+    for place, each in enumerate(node.value, 1):
+        what = f"toleration {place} of `{key.path}`"
+        if not isinstance(each, yaml.MappingNode):
+            faults.note(each, f"{what} must be a mapping, but is {_shown(each)}")
+            continue
+        values = {}
+        for name, where, value in _entries(each, faults):
+            if name not in _TOLERATION:
+                faults.note(where, f"{what} has an unknown key `{name}`{nearest(name, _TOLERATION)}")
+            else:
+                one = replace(_TOLERATION[name], path=f"{key.path}[{place}].{name}")
+                values[name] = _value(one, value, faults)
+        found.append({name: value for name, value in values.items() if value is not None})
+    return tuple(found)
+
+
+_TOLERATION = {
+    "key": Key("key", "text", "", "", pattern=LABEL),
+    "operator": Key("operator", "text", "", "", choices=("Exists", "Equal")),
+    "value": Key("value", "text", "", "", pattern=LABEL_VALUE),
+    "effect": Key("effect", "text", "", "", choices=("NoSchedule", "PreferNoSchedule", "NoExecute")),
+    "tolerationSeconds": Key("tolerationSeconds", "integer", 0, "", low=0),
+}
+
+
+def _steps(key: Key, node: yaml.Node, faults: Faults) -> Mapping[str, Mapping[str, Any]] | None:
+    """Keys of the section that `key` is in, by the name of a step."""
+    if not isinstance(node, yaml.MappingNode):
+        faults.note(node, f"`{key.path}` must be a mapping, but is {_shown(node)}")
+        return None
+    section = key.path.rpartition(".")[0]
+    known = {path.rpartition(".")[2]: one for path, one in KEYS.items() if path.startswith(f"{section}.")}
+    known = {name: one for name, one in known.items() if name not in ONLY_FOR_ALL}
+    found: dict[str, Mapping[str, Any]] = {}
+    for step, _, value in _entries(node, faults):
+        where = f"{key.path}.{step}"
+        if not isinstance(value, yaml.MappingNode):
+            faults.note(value, f"`{where}` must be a mapping of keys, but is {_shown(value)}")
+            continue
+        values = {}
+        for name, name_node, inner in _entries(value, faults):
+            if name not in known:
+                faults.note(name_node, f"unknown key `{name}` in `{where}`{nearest(name, known)}")
+            else:
+                values[name] = _value(replace(known[name], path=f"{where}.{name}"), inner, faults)
+        found[step] = {name: one for name, one in values.items() if one is not None}
+    return found
 
 
 def _anything(node: yaml.Node, faults: Faults) -> Any:

@@ -78,6 +78,8 @@ def _property(key: Key) -> dict[str, Any]:
                 {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[smhd]?$"},
             ]
         },
+        "tolerations": {"type": "array", "items": {"type": "object"}},
+        "steps": {"type": "object", "additionalProperties": _STEP},
         "targets": {"anyOf": [text, {"type": "array", "items": {"anyOf": [text, _TARGET]}}]},
     }
     if key.inner:
@@ -91,6 +93,7 @@ def _property(key: Key) -> dict[str, Any]:
     return {**made, "default": list(key.default) if isinstance(key.default, tuple) else key.default}
 
 
+_STEP = {"type": "object", "description": "Keys of `on.kubernetes` but `namespace` and `steps`."}
 _TARGET = {
     "type": "object",
     "additionalProperties": False,

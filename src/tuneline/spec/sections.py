@@ -9,18 +9,20 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Final, Literal
 
 from tuneline.spec.cron import MAX_EVERY_S
-from tuneline.spec.serving import Kubernetes
+from tuneline.spec.on import Airflow, Kubernetes, On
+from tuneline.spec.serving import Kubernetes as Standing
 from tuneline.spec.targets import Target
 from tuneline.spec.training import ENTRY as ENTRY
 from tuneline.spec.training import Train
 
 Kind = Literal[
     "text", "integer", "number", "texts", "text_or_texts", "map", "maps", "lists", "free", "duration",
-    "targets", "flag",
+    "targets", "flag", "tolerations", "steps",
 ]  # fmt: skip
 """What a value may be. `map`: text to text. `maps`: text to (text to text). `lists`: text to texts. `free`:
 any mapping that JSON has. `duration`: seconds, or `90s 30m 2h 1d`. `targets`: a list of `{to, on}` or
-texts. `flag`: true or false."""
+texts. `flag`: true or false. `tolerations`: a list of Kubernetes' own. `steps`: name to keys of
+`on.kubernetes`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Key:
     """A regular expression the whole text must match."""
     inner: Mapping[str, str] = field(default_factory=dict)
     """Of `maps`: the keys each inner mapping may have, and what they mean; the first must be there."""
+    names: str = ""
+    entries: str = ""
+    """Of `map`: regular expressions that every name in it, and every value, must match."""
 
 
 REQUIRED: Final = object()
@@ -297,7 +302,7 @@ class Deploy:
     )
     workers: int = _key("integer", 1, "Router processes that share the endpoint's port.", low=1, high=64)
     rollout: Rollout = field(default_factory=Rollout)
-    kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    kubernetes: Standing = field(default_factory=Standing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -383,6 +388,7 @@ class Project:
     notify: tuple[Target, ...] = _key(
         "targets", (), "Who is told what happens: URLs, their secrets named, e.g. `${SLACK_URL}`."
     )
+    on: On = field(default_factory=On)
     code: Mapping[str, str] = field(default_factory=dict)
     """The Python files of the project's folder, path to text, where an entry names one. No key."""
 
@@ -414,22 +420,21 @@ def _plain(value: Any) -> Any:
 SPELLED = {
     "keep_s": "keep", "every_s": "every", "queue_timeout_s": "queue_timeout",
     "max_duration_s": "max_duration", "retrain_every_s": "retrain_every", "settle_s": "settle",
-    "start_timeout_s": "start_timeout",
+    "start_timeout_s": "start_timeout", "timeout_s": "timeout", "startup_timeout_s": "startup_timeout",
+    "upload_time_s": "upload_time",
 }  # fmt: skip
 """Fields that are written otherwise in the file."""
 
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate,
     "evaluate.safety": Safety, "release": Release, "deploy": Deploy, "deploy.rollout": Rollout,
-    "deploy.kubernetes": Kubernetes,
+    "deploy.kubernetes": Standing,
     "monitor": Monitor, "monitor.drift": Drift, "schedule": Schedule,
+    "on": On, "on.kubernetes": Kubernetes, "on.airflow": Airflow,
 }  # fmt: skip
 
 SHORT: Mapping[str, str] = {"schedule": "schedule.cron", "deploy.rollout": "deploy.rollout.strategy"}
 """Sections that may be one plain text, and the key that it gives."""
-
-LATER = ("on",)
-"""Keys of parts that are not built yet."""
 
 
 def _keys(section: str, kind: type) -> Iterator[Key]:

@@ -11,6 +11,18 @@ from tuneline_ir.conditions import (
     select,
 )
 from tuneline_ir.graph import parameter_input
+from tuneline_ir.inputs import given, items, platform
+from tuneline_ir.instances import (
+    GOOD,
+    OPEN,
+    Given,
+    Instance,
+    Kind,
+    Status,
+    final_states,
+    names_of,
+    path_of,
+)
 from tuneline_ir.model import (
     ArtifactInput,
     ArtifactSpec,
@@ -34,6 +46,7 @@ from tuneline_ir.model import (
     Task,
     TaskOutput,
 )
+from tuneline_ir.outputs import outputs_of
 from tuneline_ir.parse import documents, parse
 from tuneline_ir.placeholders import (
     PIPELINE_KEYS,
@@ -58,10 +71,15 @@ __all__ = [
     "DagOutput",
     "Executor",
     "FinalStatus",
+    "GOOD",
+    "Given",
     "IRError",
     "Importer",
+    "Instance",
     "Interface",
     "Iterator",
+    "Kind",
+    "OPEN",
     "PIPELINE_KEYS",
     "ParameterInput",
     "ParameterSpec",
@@ -70,6 +88,7 @@ __all__ = [
     "RetryPolicy",
     "Selected",
     "Selector",
+    "Status",
     "Task",
     "TaskOutput",
     "WORKSPACE",
@@ -77,12 +96,19 @@ __all__ = [
     "documents",
     "evaluate",
     "expand",
+    "final_states",
     "from_file",
+    "given",
+    "items",
     "local_path",
+    "names_of",
+    "outputs_of",
     "parameter_input",
     "parse",
     "parse_condition",
     "parse_selector",
+    "path_of",
+    "platform",
     "reads",
     "resolve",
     "resolve_value",

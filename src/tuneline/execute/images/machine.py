@@ -13,9 +13,9 @@ from tuneline.execute.images.interpreters import wanted_by
 from tuneline.execute.images.own import OwnImage
 from tuneline.execute.images.python import PythonImage
 from tuneline.execute.images.volumes import CREATE, DELETE, VolumeImage
-from tuneline.plan.compile import IMAGE
 from tuneline.settings import Settings
 from tuneline_ir import Container
+from tuneline_ir.wire import OWN_IMAGE
 
 Mode = Literal["", "host", "containers"]
 _ANY_PYTHON = (3, 0)
@@ -35,7 +35,7 @@ class MachineImages:
 
     def get(self, name: str, /) -> Image | None:
         """See Images. Never None: an image that cannot be had says so itself."""
-        if name == IMAGE:
+        if name == OWN_IMAGE:
             return self._own
         if name.partition(":")[0] in (CREATE, DELETE):
             return VolumeImage(name, self._settings.volumes)
@@ -52,7 +52,7 @@ class MachineImages:
         """See Images."""
         if self._mode != "containers":
             yield "python:3.x"
-        yield IMAGE
+        yield OWN_IMAGE
         if self._mode == "host":
             yield "any whose command is on this machine"
         elif self._engines.get() is not None:

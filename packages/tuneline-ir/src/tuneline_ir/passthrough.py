@@ -7,7 +7,7 @@ it says so too. The input is written as Kubernetes has such settings.
 from collections.abc import Mapping
 from typing import Any
 
-from tuneline_ir import Component, Container
+from tuneline_ir.model import Component, Container
 
 _PLATFORM = {
     "ENV": ("configMapAsEnv", "secretAsEnv", "fieldPathAsEnv"),

@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tuneline.plan.events import ArtifactRef
-from tuneline.plan.nodes import GOOD, Context, Given, Node, Status, path_of
-from tuneline_ir import (
+from tuneline_ir.conditions import parse_selector, select
+from tuneline_ir.graph import parameter_input
+from tuneline_ir.instances import GOOD, Given, Instance, Instances, Named, Status, names_of, path_of
+from tuneline_ir.model import (
     Constant,
     FinalStatus,
     ParameterInput,
@@ -20,15 +21,9 @@ from tuneline_ir import (
     PipelineInput,
     Selected,
     TaskOutput,
-    convert,
-    parameter_input,
-    parse_selector,
-    select,
-    to_text,
-    used,
 )
-
-Nodes = Mapping[str, Node]
+from tuneline_ir.placeholders import used
+from tuneline_ir.values import convert, to_text
 
 _ANY = re.compile(r"\{\{\$(?:\.(?:(?!\}\}).)*)?\}\}", re.DOTALL)
 _ABSENT: Any = object()
@@ -40,7 +35,7 @@ _ERROR_CODE = {Status.FAILED: 13, Status.CANCELED: 1}
 """google.rpc.Code: INTERNAL, CANCELLED."""
 
 
-def given(context: Context, nodes: Nodes, node: Node) -> Given:
+def given(context: Named, nodes: Instances, node: Instance) -> Given:
     """The inputs of a node whose needs are met.
 
     Raises: ValueError, naming the input, if one has no value or one that does not fit.
@@ -51,7 +46,7 @@ def given(context: Context, nodes: Nodes, node: Node) -> Given:
     return Given(_parameters(context, nodes, node), _artifacts(nodes, node))
 
 
-def platform(context: Context, nodes: Nodes, node: Node, body: Mapping[str, Any]) -> dict[str, Any]:
+def platform(context: Named, nodes: Instances, node: Instance, body: Mapping[str, Any]) -> dict[str, Any]:
     """What a platform document says of a task's executor, with every parameter in it in its value's place.
 
     One without a value, an optional input that nobody gave, is None. Raises: ValueError.
@@ -76,7 +71,7 @@ def platform(context: Context, nodes: Nodes, node: Node, body: Mapping[str, Any]
     return {key: filled(value) for key, value in body.items()}
 
 
-def items(context: Context, node: Node, found: Given) -> tuple[Any, ...]:
+def items(context: Named, node: Instance, found: Given) -> tuple[Any, ...]:
     """What a loop goes over, given its inputs. Raises: ValueError if that is no list."""
     loop = node.task.iterator
     assert loop is not None
@@ -92,7 +87,9 @@ def items(context: Context, node: Node, found: Given) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise ValueError(f"`{loop.items}` is no list to loop over but {type(value).__name__}")
     if loop.over == "raw":
-        value = _filled(value, lambda key: _one_of(loop.items, found, key), context.names_of(node))
+        value = _filled(
+            value, lambda key: _one_of(loop.items, found, key), names_of(context, node.path, node.task)
+        )
     return tuple(value)
 
 
@@ -103,7 +100,7 @@ def _one_of(text: str, found: Given, key: str) -> Any:
     return found.parameters[key]
 
 
-def _of_iteration(loop: Node, item: Any) -> Given:
+def _of_iteration(loop: Instance, item: Any) -> Given:
     spec = loop.task.iterator
     assert spec is not None
     if spec.over == "artifact":
@@ -113,7 +110,7 @@ def _of_iteration(loop: Node, item: Any) -> Given:
     return Given({**loop.given.parameters, spec.item_input: value}, loop.given.artifacts)
 
 
-def _parameters(context: Context, nodes: Nodes, node: Node) -> dict[str, Any]:
+def _parameters(context: Named, nodes: Instances, node: Instance) -> dict[str, Any]:
     reader = _Reader(context, nodes, node)
     declared = node.component.inputs.parameters
     found: dict[str, Any] = {}
@@ -135,11 +132,11 @@ def _parameters(context: Context, nodes: Nodes, node: Node) -> dict[str, Any]:
 class _Reader:
     """The values of one task's parameter inputs, before they are converted. A constant may name others."""
 
-    def __init__(self, context: Context, nodes: Nodes, node: Node) -> None:
+    def __init__(self, context: Named, nodes: Instances, node: Instance) -> None:
         self._context = context
         self._nodes = nodes
         self._node = node
-        self._names = context.names_of(node)
+        self._names = names_of(context, node.path, node.task)
         self._found: dict[str, Any] = {}
         self._asking: list[str] = []
 
@@ -185,12 +182,12 @@ class _Reader:
             raise ValueError(f"input `{self._asking[-1]}` is made of `{key}`, which has no value")
         return found
 
-    def _sibling(self, name: str) -> Node:
+    def _sibling(self, name: str) -> Instance:
         return self._nodes[path_of(self._node.parent, name)]
 
 
-def _artifacts(nodes: Nodes, node: Node) -> dict[str, tuple[ArtifactRef, ...]]:
-    found: dict[str, tuple[ArtifactRef, ...]] = {}
+def _artifacts(nodes: Instances, node: Instance) -> dict[str, tuple[Any, ...]]:
+    found: dict[str, tuple[Any, ...]] = {}
     for key, source in node.task.artifacts.items():
         if isinstance(source, PipelineInput):
             refs = nodes[node.parent].given.artifacts.get(source.name)
@@ -204,7 +201,7 @@ def _artifacts(nodes: Nodes, node: Node) -> dict[str, tuple[ArtifactRef, ...]]:
     return found
 
 
-def _why(nodes: Nodes, node: Node, source: Any) -> str:
+def _why(nodes: Instances, node: Instance, source: Any) -> str:
     source = source.source if isinstance(source, Selected) else source
     if isinstance(source, TaskOutput):
         sibling = nodes[path_of(node.parent, source.task)]
@@ -216,7 +213,7 @@ def _why(nodes: Nodes, node: Node, source: Any) -> str:
     return "it is null"
 
 
-def _final_status(context: Context, node: Node, names: Mapping[str, str]) -> dict[str, Any]:
+def _final_status(context: Named, node: Instance, names: Mapping[str, str]) -> dict[str, Any]:
     """KFP's PipelineTaskFinalStatus as JSON."""
     state = Status.SUCCEEDED if node.status is Status.CACHED else node.status
     found: dict[str, Any] = {

@@ -5,19 +5,18 @@ its iterations' outputs in the order of the items; an iteration without it, beca
 skipped, is left out. Loops in loops give lists of lists; artifacts become one list.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from tuneline.plan.events import Outputs
-from tuneline.plan.nodes import GOOD, Kind, Node, path_of
-from tuneline_ir import DagOutput
+from tuneline_ir.instances import GOOD, Instance, Instances, Kind, path_of
+from tuneline_ir.model import DagOutput
 
-Nodes = Mapping[str, Node]
+Whole = tuple[dict[str, Any], dict[str, tuple[Any, ...]]]
+"""Parameters and artifacts."""
 
 _ABSENT: Any = object()
 
 
-def outputs_of(nodes: Nodes, node: Node) -> Outputs:
+def outputs_of(nodes: Instances, node: Instance) -> Whole:
     """The outputs of a graph whose tasks have all ended well or were skipped.
 
     Raises: ValueError if not exactly one of several possible tasks has an output.
@@ -25,10 +24,10 @@ def outputs_of(nodes: Nodes, node: Node) -> Outputs:
     return _of_loop(nodes, node) if node.kind is Kind.LOOP else _of_dag(nodes, node)
 
 
-def _of_loop(nodes: Nodes, loop: Node) -> Outputs:
+def _of_loop(nodes: Instances, loop: Instance) -> Whole:
     ended = [nodes[path].outputs for path in loop.children if nodes[path].status in GOOD]
     declared = loop.component.outputs
-    return Outputs(
+    return (
         {
             key: [outputs.parameters[key] for outputs in ended if key in outputs.parameters]
             for key in declared.parameters
@@ -40,7 +39,7 @@ def _of_loop(nodes: Nodes, loop: Node) -> Outputs:
     )
 
 
-def _of_dag(nodes: Nodes, node: Node) -> Outputs:
+def _of_dag(nodes: Instances, node: Instance) -> Whole:
     dag = node.component.dag
     assert dag is not None
     parameters, artifacts = {}, {}
@@ -52,10 +51,10 @@ def _of_dag(nodes: Nodes, node: Node) -> Outputs:
         refs = _chosen(nodes, node, name, output, "artifacts")
         if refs is not _ABSENT:
             artifacts[name] = refs
-    return Outputs(parameters, artifacts)
+    return (parameters, artifacts)
 
 
-def _chosen(nodes: Nodes, node: Node, name: str, output: DagOutput, kind: str) -> Any:
+def _chosen(nodes: Instances, node: Instance, name: str, output: DagOutput, kind: str) -> Any:
     found = {
         source.task: getattr(outputs, kind)[source.key]
         for source in output.sources
