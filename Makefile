@@ -95,7 +95,7 @@ $(KFP_ENV)/.ready: $(VENV)/.venv
 # Airflow needs other versions of protobuf and of the Kubernetes client than the SDK does: an environment of its own.
 $(AIRFLOW_ENV)/.ready: $(VENV)/.venv packages/tuneline-ir/pyproject.toml packages/tuneline-airflow/pyproject.toml
 	$(PYTHON) -m venv $(AIRFLOW_ENV)
-	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q 'apache-airflow>=3.3,<3.4' 'apache-airflow-providers-cncf-kubernetes>=10,<11'
+	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q 'apache-airflow>=3.3,<3.4' 'apache-airflow-providers-cncf-kubernetes>=10,<11' kmock==0.8
 	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q -e packages/tuneline-ir -e packages/tuneline-airflow
 	touch $@
 

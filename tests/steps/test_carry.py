@@ -169,6 +169,13 @@ def missing(bucket, pod):
     return {"name": "x", "uri": f"{bucket}/none", "path": str(pod / "x")}
 
 
+def test_a_step_that_is_the_first_process_of_its_container_ends_when_it_is_asked_to():
+    """In a child that is told it is number 1: the kernel itself would have to be asked for a real one."""
+    code = "import os, time; from tuneline.steps.main import heed_sigterm as heed; heed(1); "
+    code += "os.kill(os.getpid(), 15); time.sleep(9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 143
+
+
 RECIPE = {
     "r": 4, "lora_alpha": 8, "lora_dropout": 0.05, "learning_rate": 1e-2, "per_device_train_batch_size": 8.0,
     "num_train_epochs": 2.0, "gradient_accumulation_steps": 2, "save_steps": 5, "dtype": "float32", "seed": 7,
@@ -176,7 +183,7 @@ RECIPE = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["evicted", "node lost"])
 def test_a_pod_that_is_lost_goes_on_from_the_last_checkpoint_in_the_bucket(bucket, trained, tmp_path, number):
     """SIGTERM to the task, then to the carrier, as an eviction does; SIGKILL to both as a lost node."""

@@ -1,0 +1,159 @@
+"""The pod of an attempt: snapshots, Kubernetes' own schemas, and what each part of it promises."""
+
+import json
+from dataclasses import fields, replace
+
+import kubernetes_validate
+import pytest
+import yaml
+from tests.airflow.launches import FULL, IMAGE, LAUNCHES, PLAIN, SNAPSHOTS, STATE, pod, text_of
+
+from tuneline.spec.on import Kubernetes
+from tuneline_airflow import pods
+from tuneline_airflow.launch import Carried
+from tuneline_airflow.pods import label_value, labels_of, pod_of
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_a_pod_is_its_snapshot(name):
+    written = (SNAPSHOTS / f"{name}.yaml").read_text()
+    assert text_of(pod(name)) == written, "run `python tests/airflow/launches.py`, and look at what changed"
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+@pytest.mark.parametrize("version", ["1.29", "1.36"])
+def test_kubernetes_own_schemas_take_it(name, version):
+    kubernetes_validate.validate(json.loads(json.dumps(pod(name))), version, strict=True)
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_it_meets_the_restricted_standard(name):
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, every clause of "restricted"."""
+    spec = pod(name)["spec"]
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    allowed = {"configMap", "emptyDir", "ephemeral", "persistentVolumeClaim", "secret", "name"}
+    assert all(set(volume) <= allowed for volume in spec["volumes"])
+    for container in (*spec["initContainers"], *spec["containers"]):
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security.get("runAsNonRoot", True) is True
+        assert "privileged" not in security
+        assert security.get("runAsUser", 1) != 0
+
+
+def task(launch):
+    return pod_of(launch)["spec"]["containers"][0]
+
+
+def test_the_task_is_its_own_image_command_and_user():
+    found = task(replace(PLAIN, image="pytorch/pytorch:2", command=(), args=("a",)))
+    assert found["image"] == "pytorch/pytorch:2"
+    assert "command" not in found
+    assert "runAsUser" not in found["securityContext"]
+    assert "runAsUser" not in pod_of(PLAIN)["spec"]["securityContext"]
+    assert task(PLAIN)["image"] == IMAGE
+
+
+def test_texts_reach_the_task_as_they_are():
+    """Kubernetes takes `$$` for a dollar and `$(HOME)` for a variable: what it makes of ours is the text."""
+
+    def expanded(text):  # as k8s.io/kubernetes/third_party/forked/golang/expansion does, no variable known
+        return text.replace("$$", "\0").replace("\0", "$")
+
+    found = task(FULL)
+    assert [expanded(word) for word in found["command"]] == list(FULL.command)
+    assert [expanded(word) for word in task(PLAIN)["args"]] == list(PLAIN.args)
+    env = {each["name"]: each.get("value") for each in found["env"]}
+    assert expanded(env["PRICE"]) == "$(LEVEL)"
+    order = pod_of(replace(PLAIN, parameters={"a": f"{pods.FOLDER}/$(x)"}))["spec"]["initContainers"][1][
+        "args"
+    ][1]
+    assert json.loads(expanded(order))["parameters"] == {"a": f"{pods.FOLDER}/$(x)"}
+
+
+def test_what_the_pipeline_says_goes_over_what_the_project_says():
+    found = task(FULL)
+    env = {each["name"]: each for each in found["env"]}
+    assert env["LEVEL"]["value"] == "low"
+    assert env["WANDB_API_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "wandb", "key": "key"}
+    assert "NOT_GIVEN" not in env
+    assert found["resources"] == {
+        "requests": {"memory": "8Gi", "cpu": "2"},
+        "limits": {"ephemeral-storage": "50Gi", "cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "2"},
+    }
+    assert pod("full")["spec"]["activeDeadlineSeconds"] == 3600
+
+
+def test_no_secret_is_in_a_pod():
+    """Values of secrets are nowhere in a `Launch`; what names one becomes a reference."""
+    text = json.dumps(pod("full"))
+    assert text.count("secretKeyRef") == 2
+    values = [each["value"] for each in task(FULL)["env"] if "value" in each]
+    assert not any("token" in value.lower() for value in values)
+
+
+def test_a_root_image_runs_only_where_that_is_said():
+    on = {**PLAIN.on, "run_as_root": True}
+    assert task(replace(PLAIN, on=on))["securityContext"]["runAsNonRoot"] is False
+    spec = pod_of(replace(PLAIN, on=on))["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert all("runAsNonRoot" not in each["securityContext"] for each in spec["initContainers"])
+
+
+def test_one_user_for_all_of_a_pod_has_a_home():
+    found = pod_of(replace(PLAIN, on={**PLAIN.on, "run_as_user": 1000}))["spec"]
+    assert found["securityContext"]["runAsUser"] == 1000
+    assert {"name": "HOME", "value": pods.HOME} in found["containers"][0]["env"]
+
+
+def test_an_attempt_that_goes_on_after_a_loss_looks_for_the_same_checkpoints():
+    def order(launch, loss):
+        found = pod_of(launch, state=STATE, loss=loss)["spec"]["initContainers"]
+        return [json.loads(each["args"][1])["checkpoints"] for each in found]
+
+    first, lost, retried = order(PLAIN, 0), order(PLAIN, 1), order(replace(PLAIN, attempt=2), 0)
+    assert {each["uri"] for each in (*first, *lost, *retried)} == {f"{STATE}/checkpoints"}
+    assert [each[0]["who"] for each in (first, lost, retried)] == ["1-0", "1-1", "2-0"]
+    assert "checkpoints" not in json.loads(pod_of(PLAIN)["spec"]["initContainers"][0]["args"][1])
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"on": {}}, "`on.kubernetes.image` is not set"),
+        ({"workspace": "s3://lines/workspace"}, "task workspace"),
+        ({"inputs": (Carried("rows", "/mnt/rows", "/mnt/rows"),)}, "`rows` is kept at /mnt/rows"),
+        ({"output_file": "/tmp/output.json"}, "/tmp/output.json is outside"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_runs(change, said):
+    with pytest.raises(ValueError, match=said.replace("/", ".")):
+        pod_of(replace(PLAIN, **change))
+
+
+def test_names_and_labels_are_what_kubernetes_takes():
+    found = pod("full")["metadata"]
+    assert len(found["name"]) <= 50
+    assert found["labels"]["tuneline/task"] == label_value("loop-1/3/tune") != label_value("loop-1-3-tune")
+    assert label_value("manual__2026-01-01T00:00:00+00:00") != label_value(
+        "manual__2026-01-01T00:00:00-00:00"
+    )
+    assert len(label_value("x" * 300)) <= 63
+    assert label_value("ünï").startswith("n-")
+    assert set(labels_of(PLAIN)) < set(found["labels"])
+
+
+def test_the_defaults_are_those_of_the_project_file():
+    defaults = {each.name: each.default for each in fields(Kubernetes)}
+    assert (defaults["disk"], defaults["upload_time_s"]) == (pods.DISK, pods.UPLOAD_S)
+    spec = pod_of(PLAIN)["spec"]
+    assert spec["containers"][0]["imagePullPolicy"] == defaults["image_pull_policy"]
+    assert pod_of(PLAIN)["metadata"]["namespace"] == defaults["namespace"]
+
+
+def test_the_snapshots_are_yaml_that_reads_back():
+    for name in LAUNCHES:
+        assert yaml.safe_load((SNAPSHOTS / f"{name}.yaml").read_text()) == json.loads(json.dumps(pod(name)))
