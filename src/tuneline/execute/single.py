@@ -60,8 +60,8 @@ def _prepared(folder: Path, settings: Settings, env: Mapping[str, str]) -> tuple
     )
     provided = provide(asked, settings)
     call = Call(
-        container.command, container.args, {}, folder, name, {**provided.env, **container.env},
-        provided.mounts, provided.options,
+        container.command, container.args, launch["executor_input"], folder, name,
+        {**provided.env, **container.env}, provided.mounts, provided.options,
     )  # fmt: skip
     program = image.program(call)
     for note in (*program.notes, *provided.notes):

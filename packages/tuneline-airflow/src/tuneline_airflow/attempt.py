@@ -3,6 +3,7 @@
 Pure but for what `Seen` asks of Airflow. Artifacts go below `<root>/<dag>/<run>/<task>/<attempt>/outputs`.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from tuneline_airflow.described import Described
 from tuneline_airflow.launch import Carried, Finished, Launch
-from tuneline_airflow.seen import Seen, Sight
+from tuneline_airflow.seen import PACKED, Seen, Sight
 from tuneline_ir import (
     Container,
     Importer,
@@ -43,8 +44,8 @@ def run_folder(root: str, dag_id: str, run_id: str) -> str:
 
 def launch_of(
     described: Described, seen: Seen, sight: Sight, instance: Instance, folder: Callable[[str], str]
-) -> tuple[Launch, dict[str, Any]]:
-    """What an attempt is, and KFP's ExecutorInput as its command has it.
+) -> Launch:
+    """What an attempt is.
 
     folder: from the folder of the attempt below the root to where the task sees it.
     Raises: ValueError, naming it, if an input has no value or does not fit.
@@ -71,7 +72,7 @@ def launch_of(
     )
     said = executor_input(component, parameters, told, lambda name: f"{here}/outputs/{name}", here)
     said = with_own(task, said, names)
-    launch = Launch(
+    return Launch(
         dag_id=instance.dag_id,
         run_id=instance.run_id,
         task=sight.path,
@@ -89,8 +90,8 @@ def launch_of(
         platform=asked,
         on=described.on.get(task.name, {}),
         workspace=f"{base}/workspace" if described.pipeline.workspace is not None else "",
+        executor_input=said,
     )
-    return launch, said
 
 
 def finished(sight: Sight, launch: Launch, body: bytes | str | None, files: Mapping[str, str]) -> Finished:
@@ -108,9 +109,14 @@ def finished(sight: Sight, launch: Launch, body: bytes | str | None, files: Mapp
 
 
 def record(finished: Finished, map_index: int) -> dict[str, Any]:
-    """What is left for the tasks behind it, as XCom `return_value`."""
+    """What is left for the tasks behind it, as XCom `return_value`. `seen.unpacked` reads it."""
     artifacts = {name: list(listed) for name, listed in finished.artifacts.items()}
-    return {"index": map_index, "parameters": dict(finished.parameters), "artifacts": artifacts}
+    body: dict[str, Any] = {"parameters": dict(finished.parameters), "artifacts": artifacts}
+    try:
+        json.dumps(body, allow_nan=False)
+    except ValueError:  # a metric without end, which Airflow's JSON has no word for
+        body = {PACKED: json.dumps(body)}
+    return {"index": map_index, **body}
 
 
 def _kept(uri: str, carried: Carried) -> str:

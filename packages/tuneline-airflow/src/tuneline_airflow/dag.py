@@ -12,13 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, BaseOperator, CronTriggerTimetable, TaskGroup
+from airflow.sdk import DAG, Asset, BaseOperator, TaskGroup
 
 from tuneline_airflow.described import ATTRIBUTE, Described
 from tuneline_airflow.groups import MappedGroup
 from tuneline_airflow.operators import LOST, End, Executor, If, Items
 from tuneline_airflow.outline import Graph, Outline, Place, Role, id_of, outline
 from tuneline_airflow.params import params_of
+from tuneline_airflow.versions import CronTriggerTimetable
 from tuneline_ir import Container, Task, parse
 
 ROOT = "TUNELINE_ROOT"

@@ -2,7 +2,7 @@
 it put out. Values alone: the operators make them, the executors read them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -47,6 +47,8 @@ class Launch:
     """What the project's `on.kubernetes` says for this step, defaults merged."""
     workspace: str = ""
     """Where the run's task workspace is kept, below the root; empty: the pipeline has none."""
+    executor_input: Mapping[str, Any] = field(default_factory=dict)
+    """KFP's ExecutorInput, as the command's `{{$}}` has it."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from typing import Any, NoReturn, Protocol
 from airflow.sdk import BaseOperator
 
 from tuneline_airflow.attempt import Instance, finished, launch_of, record, run_folder
+from tuneline_airflow.deciding import frames_of, held_back, iterations
 from tuneline_airflow.described import ATTRIBUTE, Described
-from tuneline_airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from tuneline_airflow.launch import Finished, Launch
 from tuneline_airflow.left import LeftInAirflow
 from tuneline_airflow.outline import Place
-from tuneline_airflow.seen import ERROR, FATES, Run, Seen, Sight, opened
-from tuneline_ir import Status, path_of
+from tuneline_airflow.seen import ERROR, FATES, Run, Seen, Sight
+from tuneline_airflow.versions import AirflowException, AirflowFailException, AirflowSkipException
+from tuneline_ir import Status
 
 LOST = 2
 """Attempts of a task that may be lost (its worker died) beside the retries its pipeline gives it."""
@@ -75,15 +76,12 @@ class _Deciding:
     def turn(self, context: Any, seen: Seen, sight: Sight) -> None:
         """Raises: AirflowSkipException if its turn does not come; AirflowFailException if that cannot be
         decided."""
-        place = self.place()
-        if (place.alone or place.whatever_happened) and not sight.goes():
-            raise AirflowSkipException("What it needs did not succeed, or was skipped.")
         try:
-            holds = sight.holds()
+            reason = held_back(self.place(), sight)
         except ValueError as error:
             self.fail(context, f"Task `{sight.path}` could not be started: {error}.", retry=False)
-        if not holds:
-            raise AirflowSkipException(f"Its condition does not hold: {sight.task.condition}")
+        if reason:
+            raise AirflowSkipException(reason)
 
 
 class Step(_Deciding):
@@ -106,7 +104,7 @@ class Step(_Deciding):
         self.turn(context, seen, sight)
         instance = Instance(ti.dag_id, ti.run_id, ti.map_index, ti.try_number)
         try:
-            launch, _ = launch_of(self.described(), seen, sight, instance, self.task_folder)
+            launch = launch_of(self.described(), seen, sight, instance, self.task_folder)
         except ValueError as error:
             self.fail(context, f"Task `{path}` could not be started: {error}.", retry=False)
         return launch
@@ -160,14 +158,14 @@ class Items(_Deciding, BaseOperator):
         seen, place = self.seen(context), self.place()
         graph = self.described().outline.graphs[place.path]
         if len(graph.loops) > 1:
-            paths, fates = opened(seen, place.path, graph.loops[:-1])
+            paths, fates = iterations(seen, place)
             if fates:
                 context["ti"].xcom_push(key=FATES, value=fates)
             return paths
         sight = seen[place.path]
         self.turn(context, seen, sight)
         try:
-            return [path_of(sight.path, number) for number in range(len(sight.items))]
+            return frames_of(sight)
         except ValueError as error:
             self.fail(context, f"Task `{sight.path}` could not be started: {error}.", retry=False)
 

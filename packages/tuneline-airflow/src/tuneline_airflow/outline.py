@@ -168,6 +168,7 @@ class _Outliner:
             root.outputs
             or root.artifact_outputs
             or any(place.whatever_happened for place in self.places.values())
+            or any(graph.dag is not None and _chooses(graph.dag) for graph in self.graphs.values())
         ):
             self._add(self.graphs[""], Role.END, "", tuple(self._all_in("")), (), after=True)
 
@@ -264,11 +265,15 @@ class _Outliner:
         """Whether all in a graph succeeds or none of it."""
         if component.dag is None:
             return True
-        outputs = (*component.dag.outputs.values(), *component.dag.artifact_outputs.values())
-        return not any(output.one_of for output in outputs) and all(
+        return not _chooses(component.dag) and all(
             not task.condition
             and not task.iterator
             and not task.whatever_happened
             and self._is_plain(self.pipeline.component_of(task))
             for task in component.dag.tasks.values()
         )
+
+
+def _chooses(dag: Dag) -> bool:
+    """Whether an output is that of the one of several tasks that ran, so that there may be none."""
+    return any(output.one_of for output in (*dag.outputs.values(), *dag.artifact_outputs.values()))

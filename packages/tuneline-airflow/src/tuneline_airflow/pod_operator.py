@@ -123,7 +123,8 @@ class PodOperator(Step, KubernetesPodOperator):
             return self._done(context, launch, pod, standing.message or {})
         self._retire(pod)
         if standing.how is How.LOST:
-            return self._lost(context, launch, standing, int(event.get("loss", 0)) + 1)
+            self._lost(context, launch, standing, int(event.get("loss", 0)) + 1)
+            return None
         self.fail_attempt(context, f"Task `{launch.task}`: {standing.reason}", retry=standing.retry)
 
     def _look_again(self, context: Any, launch: Launch, event: Mapping[str, Any]) -> None:

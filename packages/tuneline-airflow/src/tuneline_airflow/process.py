@@ -8,6 +8,7 @@ runs twice at once on one machine; across machines nothing keeps the two apart.
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,10 +19,10 @@ from typing import IO, Any
 from airflow.sdk import BaseOperator
 
 from tuneline_airflow.described import Described
-from tuneline_airflow.exceptions import AirflowFailException
 from tuneline_airflow.launch import Launch
 from tuneline_airflow.operators import Step
 from tuneline_airflow.outline import Place
+from tuneline_airflow.versions import AirflowFailException, AirflowTaskTimeout
 from tuneline_ir.wire import OWN_IMAGE
 
 PYTHON = "TUNELINE_PYTHON"
@@ -45,6 +46,14 @@ class ProcessOperator(Step, BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """The task's record. Raises: see `Step`."""
         launch = self.begin(context)
+        try:
+            return self._executed(context, launch)
+        except AirflowTaskTimeout:
+            limit = self.execution_timeout
+            said = f"{limit.total_seconds():g} s" if limit is not None else "it may"
+            self.fail_attempt(context, f"Task `{launch.task}` was stopped: it ran longer than {said}.")
+
+    def _executed(self, context: Any, launch: Launch) -> dict[str, Any]:
         folder = Path(launch.output_file).parent
         state = folder.parent / "state"
         end_earlier(state)
@@ -61,7 +70,10 @@ class ProcessOperator(Step, BaseOperator):
         body = output.read_bytes() if output.is_file() else None
         paths = {name: Path(path) for name, path in launch.parameters.items()}
         files = {name: path.read_text("utf-8") for name, path in paths.items() if path.is_file()}
-        return self.finish(context, self.finished(context, launch, body, files))
+        found = self.finished(context, launch, body, files)
+        for artifact in (each for listed in found.artifacts.values() for each in listed):
+            _bring(artifact)
+        return self.finish(context, found)
 
     def on_kill(self) -> None:
         """End the task: Airflow has marked it, or its time is up."""
@@ -154,6 +166,7 @@ def _command(launch: Launch, folder: Path) -> list[str]:
                 "task": launch.task,
                 "name": _name(launch),
                 "workspace": launch.workspace,
+                "executor_input": launch.executor_input,
             }
         )
     )
@@ -169,6 +182,15 @@ def _name(launch: Launch) -> str:
     """One that no other attempt has: of a container, a volume."""
     words = f"{launch.dag_id}/{launch.run_id}/{launch.task}/{launch.attempt}"
     return hashlib.sha256(words.encode()).hexdigest()[:20]
+
+
+def _bring(artifact: Mapping[str, Any]) -> None:
+    """What a task put at a path of its own is found at its URI too: KFP's SDK reads it there."""
+    made, uri = Path(artifact.get("customPath") or artifact["uri"]), str(artifact["uri"])
+    if "://" in uri or not made.exists() or Path(uri).exists():
+        return
+    Path(uri).parent.mkdir(parents=True, exist_ok=True)
+    (shutil.copytree if made.is_dir() else shutil.copyfile)(made, uri)
 
 
 def _left(file: Path) -> dict[str, Any]:
@@ -199,7 +221,7 @@ def _started(pid: int) -> str | None:
 def _end_group(pid: int) -> None:
     """Ask a process and its group to end; kill what has not after the grace time."""
     deadline = time.monotonic() + GRACE_S
-    number = signal.SIGTERM
+    number = int(signal.SIGTERM)
     while True:
         try:
             os.killpg(pid, number)
@@ -207,7 +229,7 @@ def _end_group(pid: int) -> None:
             return
         if not _alive(pid):
             return
-        number = signal.SIGKILL if time.monotonic() > deadline else signal.Signals(0)
+        number = int(signal.SIGKILL) if time.monotonic() > deadline else 0
         time.sleep(0.02)
 
 

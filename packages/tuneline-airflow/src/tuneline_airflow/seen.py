@@ -6,6 +6,7 @@ that was executed has left a record (XCom `return_value`): what it put out. A lo
 iterations. All else follows.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +31,8 @@ from tuneline_ir import (
 RECORD = "return_value"
 ERROR = "error"
 """Why a task failed, as far as it could say."""
+PACKED = "json"
+"""Of a record that Airflow's JSON could not hold: its JSON text."""
 FATES = "fates"
 """The loops in a loop that were not gone into: path -> fault, empty if it was skipped."""
 _STATES = {"success": Status.SUCCEEDED, "failed": Status.FAILED, "running": Status.RUNNING}
@@ -212,7 +215,7 @@ class Sight:
         """What it put out; nothing if it did not succeed. Raises: ValueError as `outputs_of` does."""
         if self.graph is None:
             id, index = self._ran
-            record = self.seen.record(id, index) or {}
+            record = unpacked(self.seen.record(id, index) or {})
             artifacts = {name: tuple(listed) for name, listed in record.get("artifacts", {}).items()}
             return Put(record.get("parameters", {}), artifacts)
         if self.status not in GOOD:
@@ -330,23 +333,10 @@ class Sight:
         return id, self.seen.index(self.path, self.seen.run.outline.places[id].loops)
 
 
-def opened(seen: Seen, loop: str, outer: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
-    """The iterations of a loop, in all iterations of the loops around it.
-
-    Returns: their paths, and the loops that are not gone into, each with its fault, empty if it is skipped.
-    """
-    paths: list[str] = []
-    fates: dict[str, str] = {}
-    for frame in seen.frames(outer[-1]):
-        sight = seen[path_of(frame, loop.removeprefix(outer[-1]).strip("/"))]
-        try:
-            if not sight.goes() or not sight.holds():
-                fates[sight.path] = ""
-                continue
-            paths += [path_of(sight.path, number) for number in range(len(sight.items))]
-        except ValueError as error:
-            fates[sight.path] = str(error)
-    return paths, fates
+def unpacked(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record as it was before `attempt.record` packed it."""
+    found: Mapping[str, Any] = json.loads(record[PACKED]) if PACKED in record else record
+    return found
 
 
 def _above(path: str) -> str:

@@ -8,13 +8,15 @@ more gets an environment over it, one for each set of requirements, index and in
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuneline.execute.images.interpreters import Interpreter, Interpreters, Wanted
 from tuneline.execute.images.lightweight import Install
-from tuneline.execute.images.requirements import Installed
 from tuneline.execute.layers import is_ready, packages_of, python_of
 from tuneline.types import digest_json
+
+if TYPE_CHECKING:
+    from tuneline.execute.images.requirements import Installed
 
 SDK = "kfp==2.17.0"
 _PIP = (("--no-deps", SDK), ("typing-extensions>=4,<5",))
@@ -146,7 +148,9 @@ class Environments:
                 found.append(([*flags, *install.options, *wanted], wanted))
         return found
 
-    def _packages(self, path: Path, python: Interpreter) -> Installed:
+    def _packages(self, path: Path, python: Interpreter) -> "Installed":
+        from tuneline.execute.images.requirements import Installed  # noqa: PLC0415 - 0.1 s that others need not pay
+
         folder = Path(packages_of(str(path), python.text))
         if path != self._given and not is_ready(str(path)):  # to be made, or half made now: it will have this
             return Installed({"kfp": SDK.partition("==")[2], "typing-extensions": "4.0"}, {}, python.text)
