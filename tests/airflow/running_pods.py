@@ -43,6 +43,7 @@ class Cluster:
         self.deleted: list[str] = []
         self.selectors: list[str] = []
         self.looks: dict[str, int] = {}
+        self.gone: set[str] = set()
         server[kmock.action.CREATE, PODS] << self.create
         server[kmock.action.FETCH, PODS] << self.fetch
         server[kmock.action.LIST, PODS] << self.list
@@ -51,7 +52,7 @@ class Cluster:
 
     def begin(self, case: Mapping[str, Any]) -> None:
         """Forget all, and begin a case."""
-        self.case, self.looks = case, {}
+        self.case, self.looks, self.gone = case, {}, set()
         self.made, self.deleted, self.selectors = [], [], []
 
     def create(self, request: Any) -> Any:
@@ -69,6 +70,7 @@ class Cluster:
         look = self.looks[name] = self.looks.get(name, -1) + 1
         status = statuses[min(look, len(statuses) - 1)]
         if status is None or name in self.deleted:
+            self.gone.add(name)
             raise kmock.KubernetesObjectNotFoundError()
         return {**self.made[number], "status": status}
 
@@ -99,7 +101,7 @@ class Cluster:
 
     def _is(self, pod: Mapping[str, Any], selector: str) -> bool:
         labels = pod["metadata"]["labels"]
-        if pod["metadata"]["name"] in self.deleted:
+        if pod["metadata"]["name"] in {*self.deleted, *self.gone}:
             return False
         for part in selector.split(","):
             name, _, value = part.lstrip("!").replace("!=", "=").partition("=")

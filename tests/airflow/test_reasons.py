@@ -135,7 +135,8 @@ def test_a_pod_without_a_node_waits_as_long_as_it_may():
 
 def test_bringing_inputs_is_no_waiting():
     assert why(status("Pending", waiting("PodInitializing"), None, RUNNING), 5000) == ""
-    assert "`base` waits: ContainerCreating" in why(status("Pending", waiting("ContainerCreating")), 1800)
+    creating = status("Pending", waiting("ContainerCreating"), RUNNING, ended(0))
+    assert "`base` waits: ContainerCreating" in why(creating, 1800)
     assert why(AT_WORK, 5000) == why({}, 10) == ""
 
 

@@ -149,6 +149,7 @@ def test_a_result_that_is_short_is_the_message_and_a_long_one_is_printed_and_sig
     assert all(len(line) < 16_000 for line in lines)
 
 
+@pytest.mark.slow
 def test_what_may_pass_is_tried_again_and_what_may_not_is_the_message(bucket, pod, s3, capsys):
     assert carry.main_bring(order_of(bucket, pod, inputs=[missing(bucket, pod)])) == 1
     message = json.loads((pod / "message").read_text())

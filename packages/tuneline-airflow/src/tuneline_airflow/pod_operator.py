@@ -84,7 +84,10 @@ class PodOperator(Step, KubernetesPodOperator):
         self.full_pod_spec = PodGenerator.deserialize_model_dict(pod)
         self.pod_request_obj = self.build_pod_request_obj(context)
         self.pod = self.get_or_create_pod(self.pod_request_obj, context)
-        self.trigger_kwargs = {"loss": int(self.pod.metadata.labels.get(f"{LABEL}loss", loss))}
+        found = int(
+            self.pod.metadata.labels.get(f"{LABEL}loss", loss)
+        )  # more, if a worker before this saw it
+        self.trigger_kwargs = {"loss": max(loss, found)}
         if self.deferrable:
             self.invoke_defer_method(context=context)
 

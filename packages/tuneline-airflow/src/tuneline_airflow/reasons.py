@@ -91,9 +91,8 @@ def stuck(pod: Mapping[str, Any], waited_s: float, limit_s: float) -> str:
         patience = 0.0 if reason in _NEVER else PULL_S if reason in _PULLING else CONFIG_S
         if reason in (*_NEVER, *_PULLING, *_MAKING) and waited_s >= min(patience, limit_s):
             return f"container `{name}` cannot start: {reason}. {said} {_advice(reason, said)}".strip()
-    around = status.get("initContainerStatuses") or ()
-    if any((each.get("state") or {}).get("running") is not None for each in around):
-        return ""  # inputs are being brought
+    if _state(status, BRING, "running") is not None:
+        return ""
     if waited_s < limit_s:
         return ""
     for condition in status.get("conditions") or ():
@@ -147,9 +146,13 @@ def _statuses(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _terminated(status: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    return _state(status, name, "terminated")
+
+
+def _state(status: Mapping[str, Any], name: str, which: str) -> Mapping[str, Any] | None:
     for each in _statuses(status):
         if each.get("name") == name:
-            found: Mapping[str, Any] | None = (each.get("state") or {}).get("terminated")
+            found: Mapping[str, Any] | None = (each.get("state") or {}).get(which)
             return found
     return None
 
