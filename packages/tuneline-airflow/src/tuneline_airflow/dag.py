@@ -22,6 +22,7 @@ from tuneline_airflow.outline import Graph, Outline, Place, Role, id_of, outline
 from tuneline_airflow.params import params_of
 from tuneline_airflow.versions import CronTriggerTimetable
 from tuneline_ir import Container, Task, parse
+from tuneline_ir.likeness import tag_of
 
 ROOT = "TUNELINE_ROOT"
 """Of the environment of Airflow's processes: where artifacts go, if the DAG file does not say it."""
@@ -63,7 +64,8 @@ def pipeline_dag(
         settings: of the DAG, as Airflow has them. Unless given: no catch-up, one run at a time.
     Raises: ValueError naming what is wrong with the pipeline, or what of it Airflow has no word for.
     """
-    parsed = parse(pipeline if isinstance(pipeline, Mapping) else _read(Path(pipeline)))
+    ir = pipeline if isinstance(pipeline, Mapping) else _read(Path(pipeline))
+    parsed = parse(ir)
     place = root or os.environ.get(ROOT, "") or parsed.default_root
     if not place:
         raise ValueError(
@@ -72,7 +74,8 @@ def pipeline_dag(
         )
     described = Described(outline(parsed), place, dict(on or {}))
     chosen = _executor(executor, options or {})
-    given = {"schedule": _schedule(schedule, timezone, every_s, asset), **_defaults(described, pool)}
+    timed = _schedule(schedule, timezone, every_s, asset)
+    given = {"schedule": timed, **_defaults(described, pool, tag_of(ir))}
     with DAG(dag_id or _UNSAFE.sub("_", parsed.name), **{**given, **settings}) as dag:
         setattr(dag, ATTRIBUTE, described)
         _Builder(described, chosen).build()
@@ -106,7 +109,7 @@ def _schedule(schedule: Any, timezone: str, every_s: float, asset: str) -> Any:
     return schedule
 
 
-def _defaults(described: Described, pool: str) -> dict[str, Any]:
+def _defaults(described: Described, pool: str, tag: str) -> dict[str, Any]:
     pipeline = described.pipeline
     seconds = float(pipeline.platform.get("activeDeadlineSeconds") or 0)
     return {
@@ -117,7 +120,7 @@ def _defaults(described: Described, pool: str) -> dict[str, Any]:
         "description": pipeline.description or pipeline.display_name or None,
         "dagrun_timeout": timedelta(seconds=seconds) if seconds else None,
         "default_args": {"pool": pool} if pool else {},
-        "tags": ["tuneline"],
+        "tags": ["tuneline", tag],
     }
 
 
