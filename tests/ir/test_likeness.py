@@ -2,9 +2,10 @@
 
 import json
 
+import pytest
 from tests.execute.doubles import pipeline
 
-from tuneline_ir.likeness import tag_of
+from tuneline_ir.likeness import safe, tag_of
 
 
 def made(default: str = "a", command: str = "true"):
@@ -30,3 +31,11 @@ def test_it_leaves_the_pipeline_as_it_is():
     before = json.dumps(ir)
     tag_of(ir)
     assert json.dumps(ir) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [("movie-reviews", "movie-reviews"), ("my  pipeline!", "my_pipeline_"), ("ÄÖ 1.2", "_1.2")],
+)
+def test_what_airflow_takes_not_is_one_sign_however_much_it_is(name: str, id: str) -> None:
+    assert safe(name) == id

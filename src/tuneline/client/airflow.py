@@ -8,10 +8,9 @@ or a loop is one task, made of the states of those in it.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
+from tuneline.client.answers import part, seconds
 from tuneline.client.engine import Engine
 from tuneline.errors import (
     ConflictError,
@@ -26,7 +25,7 @@ from tuneline.plan.events import ArtifactRef, Outputs
 from tuneline.plan.remote import Handed, Made, Seen, SeenTask, State
 from tuneline.types import Digest, digest_json
 from tuneline_ir import Pipeline
-from tuneline_ir.likeness import PREFIX, tag_of
+from tuneline_ir.likeness import PREFIX, safe, tag_of
 
 _RUN = {"success": State.SUCCEEDED, "failed": State.FAILED, "running": State.RUNNING, "queued": State.PENDING}
 _TASK = {
@@ -52,7 +51,7 @@ class Airflow:
     def begin(self, run: Handed) -> tuple[str, str]:
         """See Remote. Raises: SpecError, ConflictError if the DAG is not the one that this pipeline makes."""
         spec = run.pipeline.get("pipeline_spec") or run.pipeline
-        dag = self._options.get("dag") or _dag_id(str(spec["pipelineInfo"]["name"]))
+        dag = self._options.get("dag") or safe(str(spec["pipelineInfo"]["name"]))
         self._check(dag, tag_of(run.pipeline))
         given = {
             name: body["defaultValue"]
@@ -63,8 +62,8 @@ class Airflow:
         try:
             self._call("POST", f"{_dag(dag)}/dagRuns", body)
         except ConflictError:  # it was started before, and that was never recorded
-            self._call("GET", f"{_dag(dag)}/dagRuns/{_part(run.id)}")
-        return f"{dag}/{run.id}", f"{self._http.url}/dags/{_part(dag)}/runs/{_part(run.id)}"
+            self._call("GET", f"{_dag(dag)}/dagRuns/{part(run.id)}")
+        return f"{dag}/{run.id}", f"{self._http.url}/dags/{part(dag)}/runs/{part(run.id)}"
 
     def look(self, id: str) -> Seen:
         """See Remote."""
@@ -80,8 +79,8 @@ class Airflow:
         return Seen(
             state=_RUN.get(str(body.get("state")), State.PENDING),
             tasks=tuple(self._with_reason(id, task) for task in _tasks(found)),
-            started_at=_time(body.get("start_date")),
-            finished_at=_time(body.get("end_date")),
+            started_at=seconds(body.get("start_date")),
+            finished_at=seconds(body.get("end_date")),
         )
 
     def made(self, id: str, pipeline: Pipeline, tasks: Mapping[str, SeenTask]) -> Mapping[str, Made]:
@@ -91,7 +90,7 @@ class Airflow:
             if not task.place:  # of tasks
                 found[name] = Made(missing="what the tasks in it put out is theirs alone")
                 continue
-            path = f"{_run(id)}/taskInstances/{_part(task.place)}/xcomEntries/return_value"
+            path = f"{_run(id)}/taskInstances/{part(task.place)}/xcomEntries/return_value"
             try:
                 value = self._call("GET", path).get("value")
                 found[name] = Made(
@@ -105,7 +104,7 @@ class Airflow:
         """See Remote."""
         if not task.place:
             raise NotFoundError("a nested pipeline has no log of its own; its tasks have, on Airflow's page.")
-        path = f"{_run(id)}/taskInstances/{_part(task.place)}/logs/{max(1, task.attempt)}"
+        path = f"{_run(id)}/taskInstances/{part(task.place)}/logs/{max(1, task.attempt)}"
         lines: list[str] = []
         query: dict[str, Any] = {"full_content": "true"}
         for _ in range(LOG_PIECES):
@@ -135,7 +134,7 @@ class Airflow:
             return task
         key = (id, task.name, task.attempt)
         if key not in self._reasons:
-            path = f"{_run(id)}/taskInstances/{_part(task.place)}/xcomEntries/error"
+            path = f"{_run(id)}/taskInstances/{part(task.place)}/xcomEntries/error"
             try:
                 self._reasons[key] = str(self._call("GET", path).get("value") or "")
             except NotFoundError:
@@ -227,8 +226,8 @@ def _task(each: Mapping[str, Any]) -> SeenTask:
         name=str(each["task_id"]),
         state=state,
         attempt=tried if state in (State.RUNNING, State.SUCCEEDED, State.FAILED) or word in _AGAIN else 0,
-        started_at=_time(each.get("start_date")),
-        finished_at=_time(each.get("end_date")),
+        started_at=seconds(each.get("start_date")),
+        finished_at=seconds(each.get("end_date")),
         error="something that it needs failed" if word == "upstream_failed" else "",
         place=str(each["task_id"]),
     )
@@ -236,8 +235,8 @@ def _task(each: Mapping[str, Any]) -> SeenTask:
 
 def _graph(name: str, listed: list[Mapping[str, Any]]) -> SeenTask:
     states = {_TASK.get(str(each.get("state")), State.PENDING) for each in listed}
-    begun = [at for each in listed if (at := _time(each.get("start_date"))) is not None]
-    ended = [at for each in listed if (at := _time(each.get("end_date"))) is not None]
+    begun = [at for each in listed if (at := seconds(each.get("start_date"))) is not None]
+    ended = [at for each in listed if (at := seconds(each.get("end_date"))) is not None]
     if states == {State.PENDING}:
         state = State.PENDING
     elif states & {State.PENDING, State.RUNNING}:
@@ -287,30 +286,10 @@ def _inputs(spec: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     return found
 
 
-def _dag_id(name: str) -> str:
-    """As `tuneline-airflow` names a pipeline's DAG."""
-    return "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in name
-    )
-
-
 def _dag(id: str) -> str:
-    return f"/api/v2/dags/{_part(id)}"
+    return f"/api/v2/dags/{part(id)}"
 
 
 def _run(id: str) -> str:
     dag, _, run = id.partition("/")
-    return f"{_dag(dag)}/dagRuns/{_part(run)}"
-
-
-def _time(text: Any) -> float | None:
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")
+    return f"{_dag(dag)}/dagRuns/{part(run)}"

@@ -1,7 +1,9 @@
 """An answer of the server as a value, or as the error that it raised: ours, or as KFP's API has it."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -39,6 +41,19 @@ def read(answer: httpx.Response, url: str, method: str, path: str) -> Any:
     if isinstance(body, dict) and isinstance(body.get("code"), int) and path.startswith("/apis/"):
         raise _kfp_error(answer.status_code, str(body.get("message", "")))
     raise _foreign(answer, url, method, path)
+
+
+def seconds(moment: Any) -> float | None:
+    """Unix seconds of a time as JSON has it; None for none, and for what is no time."""
+    try:
+        return datetime.fromisoformat(str(moment).replace("Z", "+00:00")).timestamp() if moment else None
+    except ValueError:
+        return None
+
+
+def part(text: str) -> str:
+    """A text as one part of a URL's path."""
+    return quote(text, safe="")
 
 
 def _kfp_error(status: int, message: str) -> TunelineError:

@@ -7,10 +7,9 @@ the task resource of its coming API (`/tasks`), as tuneline's server does, outpu
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
+from tuneline.client.answers import part, seconds
 from tuneline.client.engine import Engine
 from tuneline.errors import NotFoundError, UserError
 from tuneline.plan.engine import KUBEFLOW, token_variable
@@ -44,7 +43,7 @@ class Kubeflow:
 
     def look(self, id: str) -> Seen:
         """See Remote."""
-        body = self._http.json("GET", f"{BASE}/runs/{_part(id)}")
+        body = self._http.json("GET", f"{BASE}/runs/{part(id)}")
         return seen(body)
 
     def made(self, id: str, pipeline: Pipeline, tasks: Mapping[str, SeenTask]) -> Mapping[str, Made]:
@@ -63,16 +62,16 @@ class Kubeflow:
 
     def log(self, id: str, task: SeenTask) -> str:
         """See Remote: of the task's pod, while it is there, or from its archive."""
-        path = f"/apis/v1alpha1/runs/{_part(id)}/nodes/{_part(task.place)}/log"
+        path = f"/apis/v1alpha1/runs/{part(id)}/nodes/{part(task.place)}/log"
         return self._http.text(path)
 
     def cancel(self, id: str) -> None:
         """See Remote."""
-        self._http.json("POST", f"{BASE}/runs/{_part(id)}:terminate")
+        self._http.json("POST", f"{BASE}/runs/{part(id)}:terminate")
 
     def retry(self, id: str) -> None:
         """See Remote."""
-        self._http.json("POST", f"{BASE}/runs/{_part(id)}:retry")
+        self._http.json("POST", f"{BASE}/runs/{part(id)}:retry")
 
     def close(self) -> None:
         """See Remote."""
@@ -116,8 +115,8 @@ def seen(body: Mapping[str, Any]) -> Seen:
         state=_STATES.get(str(body.get("state", "")), State.PENDING),
         error=str((body.get("error") or {}).get("message", "")),
         tasks=tuple(_task(detail) for detail in _top(details)),
-        started_at=_time(running[0]) if running else None,
-        finished_at=_time(ended),
+        started_at=seconds(running[0]) if running else None,
+        finished_at=seconds(ended),
     )
 
 
@@ -125,8 +124,8 @@ def _task(detail: Mapping[str, Any]) -> SeenTask:
     return SeenTask(
         name=_name(detail),
         state=_STATES.get(str(detail.get("state", "")), State.PENDING),
-        started_at=_time(detail.get("start_time")),
-        finished_at=_time(detail.get("end_time")),
+        started_at=seconds(detail.get("start_time")),
+        finished_at=seconds(detail.get("end_time")),
         error=str((detail.get("error") or {}).get("message", "")),
         place=str(detail.get("pod_name") or detail.get("task_id") or ""),
     )
@@ -177,16 +176,3 @@ def _artifact(key: str, body: Mapping[str, Any]) -> ArtifactRef:
 def _named(name: str) -> dict[str, str]:
     equal = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
     return {"filter": json.dumps(equal)}
-
-
-def _time(text: Any) -> float | None:
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")

@@ -6,7 +6,6 @@ scheduler to say so.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +14,9 @@ from tuneline.errors import SpecError
 from tuneline.spec.cron import Cron, Every, parse_cron
 from tuneline_ir import IRError, Pipeline, parse
 from tuneline_ir.airflow import faults
+from tuneline_ir.likeness import safe
 
 EXECUTORS = ("kubernetes", "process")
-_UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def dag_files(ir: Mapping[str, Any], dag: Dag) -> dict[str, str]:
     Raises: SpecError with every reason why it cannot run on Airflow.
     """
     pipeline = _checked(ir, dag)
-    name = _UNSAFE.sub("_", pipeline.name).replace(".", "_").replace("-", "_") or "pipeline"
+    name = safe(pipeline.name).replace(".", "_").replace("-", "_") or "pipeline"
     return {f"{name}.py": _file(pipeline, dag), f"{name}.json": json.dumps(ir, indent=1) + "\n"}
 
 

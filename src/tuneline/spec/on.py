@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tuneline.spec.keys import key
+
 SPOT: Final = ("none", "gke", "eks", "karpenter", "aks")
 """Whose spot nodes a task may run on: each marks them in its own way."""
 QUANTITY: Final = r"[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?"
@@ -26,72 +28,65 @@ OPEN_VARIABLE: Final = (
 """A variable whose value may stand in a file that is kept on record."""
 
 
-def _key(kind: str, default: Any, doc: str, **bounds: Any) -> Any:
-    mark = {"kind": kind, "default": default, "doc": doc, **bounds}
-    if isinstance(default, dict):
-        return field(default_factory=dict, metadata=mark)
-    return field(default=default, metadata=mark)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Kubernetes:
     """The pods of tasks on a cluster: for all steps, and under `steps` for some."""
 
-    namespace: str = _key("text", "default", "Where the pods are made; not under `steps`.", pattern=OBJECT)
-    image: str = _key(
+    namespace: str = key("text", "default", "Where the pods are made; not under `steps`.", pattern=OBJECT)
+    image: str = key(
         "text", "", "The image of our own steps, best by digest: `ghcr.io/you/tuneline@sha256:...`."
     )
-    service_account: str = _key(
+    service_account: str = key(
         "text", "", "The service account of the pods: the identity that reads and writes the bucket.",
         pattern=OBJECT,
     )  # fmt: skip
-    image_pull_secrets: tuple[str, ...] = _key(
+    image_pull_secrets: tuple[str, ...] = key(
         "texts", (), "Secrets of Kubernetes to pull images with, by name.", pattern=OBJECT
     )
-    image_pull_policy: str = _key(
+    image_pull_policy: str = key(
         "text", "IfNotPresent", "When an image is pulled.", choices=("IfNotPresent", "Always", "Never")
     )
-    gpus: int = _key("integer", 0, "GPUs of a task.", low=0, high=64)
-    gpu_resource: str = _key("text", "nvidia.com/gpu", "What the cluster calls a GPU.", pattern=LABEL)
-    requests: Mapping[str, str] = _key(
+    gpus: int = key("integer", 0, "GPUs of a task.", low=0, high=64)
+    gpu_resource: str = key("text", "nvidia.com/gpu", "What the cluster calls a GPU.", pattern=LABEL)
+    requests: Mapping[str, str] = key(
         "map", {}, "What a task is promised, e.g. `{cpu: 2, memory: 8Gi}`.", names=LABEL, entries=QUANTITY
     )
-    limits: Mapping[str, str] = _key(
+    limits: Mapping[str, str] = key(
         "map", {}, "What a task may not exceed, e.g. `{memory: 16Gi}`.", names=LABEL, entries=QUANTITY
     )
-    node_selector: Mapping[str, str] = _key(
+    node_selector: Mapping[str, str] = key(
         "map", {}, "Labels that a node must have.", names=LABEL, entries=LABEL_VALUE
     )
-    tolerations: tuple[Mapping[str, Any], ...] = _key(
+    tolerations: tuple[Mapping[str, Any], ...] = key(
         "tolerations", (), "Taints of nodes that do not matter, written as in a pod."
     )
-    spot: str = _key(
+    spot: str = key(
         "text", "none", "Run on spot nodes as this cluster marks them; `none`: not.", choices=SPOT
     )
-    spot_retries: int = _key(
+    spot_retries: int = key(
         "integer", 3, "Pods that may be lost with their node before the attempt counts as failed.",
         low=0, high=100,
     )  # fmt: skip
-    env: Mapping[str, str] = _key("map", {}, "Variables of a task, none of them secret.", names=OPEN_VARIABLE)
-    secret_env: Mapping[str, str] = _key(
+    env: Mapping[str, str] = key("map", {}, "Variables of a task, none of them secret.", names=OPEN_VARIABLE)
+    secret_env: Mapping[str, str] = key(
         "map", {}, "Variables from Secrets of Kubernetes: `{HF_TOKEN: huggingface/token}`.",
         names=VARIABLE, entries=SECRET_KEY,
     )  # fmt: skip
-    disk: str = _key(
+    disk: str = key(
         "text", "20Gi", "Scratch space of a task: its inputs, outputs and checkpoints.", pattern=QUANTITY
     )
-    timeout_s: float = _key("duration", 0.0, "How long a pod may run, e.g. `6h`; 0: for ever.", low=0)
-    startup_timeout_s: float = _key(
+    timeout_s: float = key("duration", 0.0, "How long a pod may run, e.g. `6h`; 0: for ever.", low=0)
+    startup_timeout_s: float = key(
         "duration", 1800.0, "How long a pod may wait for a node and its images.", low=1
     )
-    upload_time_s: float = _key(
+    upload_time_s: float = key(
         "duration", 600.0, "How long outputs may take to reach the bucket when a task has ended.", low=30
     )
-    run_as_user: int = _key("integer", 0, "The user id of a task; 0: its image's own.", low=0)
-    run_as_root: bool = _key("flag", False, "Whether a task's image may run as root.")
-    labels: Mapping[str, str] = _key("map", {}, "Further labels of pods.", names=LABEL, entries=LABEL_VALUE)
-    annotations: Mapping[str, str] = _key("map", {}, "Further annotations of pods.", names=LABEL)
-    steps: Mapping[str, Mapping[str, Any]] = _key(
+    run_as_user: int = key("integer", 0, "The user id of a task; 0: its image's own.", low=0)
+    run_as_root: bool = key("flag", False, "Whether a task's image may run as root.")
+    labels: Mapping[str, str] = key("map", {}, "Further labels of pods.", names=LABEL, entries=LABEL_VALUE)
+    annotations: Mapping[str, str] = key("map", {}, "Further annotations of pods.", names=LABEL)
+    steps: Mapping[str, Mapping[str, Any]] = key(
         "steps", {}, "The same keys for single steps: `{tune: {gpus: 1}}`; mappings are merged."
     )
 
@@ -100,11 +95,11 @@ class Kubernetes:
 class Airflow:
     """How Airflow runs the pods."""
 
-    connection: str = _key(
+    connection: str = key(
         "text", "", "Airflow's connection to the cluster; by default the cluster it runs in."
     )
-    deferrable: bool = _key("flag", True, "Whether a worker is free while a pod runs.")
-    pool: str = _key("text", "", "Airflow's pool for the tasks; by default its own.")
+    deferrable: bool = key("flag", True, "Whether a worker is free while a pod runs.")
+    pool: str = key("text", "", "Airflow's pool for the tasks; by default its own.")
 
 
 @dataclass(frozen=True, kw_only=True)

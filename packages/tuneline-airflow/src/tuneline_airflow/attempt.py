@@ -4,7 +4,6 @@ Pure but for what `Seen` asks of Airflow. Artifacts go below `<root>/<dag>/<run>
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +21,9 @@ from tuneline_ir import (
     resolve,
     resolve_value,
 )
+from tuneline_ir.likeness import safe
 from tuneline_ir.passthrough import inputs_of, own_settings, task_config
 from tuneline_ir.wire import IMPORTING, executor_input, importing, put_out, with_own
-
-_UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Instance:
 
 def run_folder(root: str, dag_id: str, run_id: str) -> str:
     """Where all of a run's artifacts go."""
-    return "/".join([root.rstrip("/"), _UNSAFE.sub("_", dag_id), _UNSAFE.sub("_", run_id)])
+    return "/".join([root.rstrip("/"), safe(dag_id), safe(run_id)])
 
 
 def launch_of(

@@ -22,7 +22,7 @@ from tuneline_airflow.outline import Graph, Outline, Place, Role, id_of, outline
 from tuneline_airflow.params import params_of
 from tuneline_airflow.versions import CronTriggerTimetable
 from tuneline_ir import Container, Task, parse
-from tuneline_ir.likeness import tag_of
+from tuneline_ir.likeness import safe, tag_of
 
 ROOT = "TUNELINE_ROOT"
 """Of the environment of Airflow's processes: where artifacts go, if the DAG file does not say it."""
@@ -30,7 +30,6 @@ EXECUTORS = {
     "process": "tuneline_airflow.process:ProcessExecutor",
     "kubernetes": "tuneline_airflow.pod_operator:PodExecutor",
 }
-_UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 def pipeline_dag(
@@ -76,7 +75,7 @@ def pipeline_dag(
     chosen = _executor(executor, options or {})
     timed = _schedule(schedule, timezone, every_s, asset)
     given = {"schedule": timed, **_defaults(described, pool, tag_of(ir))}
-    with DAG(dag_id or _UNSAFE.sub("_", parsed.name), **{**given, **settings}) as dag:
+    with DAG(dag_id or safe(parsed.name), **{**given, **settings}) as dag:
         setattr(dag, ATTRIBUTE, described)
         _Builder(described, chosen).build()
     return dag

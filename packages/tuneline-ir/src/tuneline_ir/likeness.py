@@ -1,17 +1,24 @@
-"""Which pipeline a DAG was exported from: the tag by which an engine's copy is known to be of this one.
+"""Which pipeline a DAG was exported from: its name in Airflow, and the tag by which the copy there is known.
 
-It covers the pipeline spec but for the defaults of its own parameters, as a run gives all of those: what else
-a changed project changes is another pipeline. Where tasks run (the platform document) does not count.
+The tag covers the pipeline spec but for the defaults of its own parameters, as a run gives all of those: what
+else a changed project changes is another pipeline. Where tasks run (the platform document) does not count.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from tuneline_ir.parse import documents
 
 PREFIX = "tuneline:"
+_UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
+
+
+def safe(name: str) -> str:
+    """A name as Airflow takes it: of a pipeline, its DAG's id."""
+    return _UNSAFE.sub("_", name)
 
 
 def tag_of(ir: str | Mapping[str, Any]) -> str:
