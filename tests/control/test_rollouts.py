@@ -84,7 +84,7 @@ class Line:
 
     def start(self, release, plan=PLAN):
         asked = Asked("ann", "to see", time.time())
-        return self.record.rollouts.start("e", release, plan, asked, forced=True)
+        return self.record.rollouts.start("e", release, plan, asked, forced=False)
 
     def latest(self):
         return self.record.rollouts.latest("e")

@@ -65,7 +65,8 @@ def test_its_rows_are_those_of_the_codelab(name, tmp_path, monkeypatch):
     head, line, (yes, no) = COLUMNS[name]
     if yes == "Fresh":
         other = yaml.safe_load(re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1])["data"]
-        body = yaml.safe_load(text)
+        body = {"on" if key is True else key: value for key, value in yaml.safe_load(text).items()}
+        body["deploy"] = {"on" if key is True else key: value for key, value in body["deploy"].items()}
         body["data"] |= other
         text = yaml.safe_dump(body)
     (tmp_path / "tuneline.yaml").write_text(text.replace("0.0005", "0.05"), encoding="utf-8")

@@ -29,8 +29,10 @@ def change(db: Connection, table: Table, key: Mapping[str, Any], values: Mapping
 
 
 def value(db: Connection, table: Table, key: Mapping[str, Any], column: str) -> Any:
-    """One column, as the database has it, of the row whose columns are those of `key`; None without one."""
-    return _select(db.dialect, table, tuple(key), column).run(db, _rows_of(key)).scalar()
+    """One column of the row whose columns are those of `key`; None without one."""
+    found = _select(db.dialect, table, tuple(key), column).run(db, _rows_of(key)).scalar()
+    make = table.c[column].type.dialect_impl(db.dialect).result_processor(db.dialect, None)
+    return found if make is None else make(found)
 
 
 def run(db: Connection, statement: ClauseElement, values: Mapping[str, Any]) -> CursorResult[Any]:
