@@ -13,6 +13,8 @@ from sqlalchemy import Connection, CursorResult, Dialect, Table, bindparam, inse
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from tuneline.record.schema import JsonText
+
 _WHERE = "where_"
 """Begins the names of bound values that say which rows."""
 
@@ -31,8 +33,8 @@ def change(db: Connection, table: Table, key: Mapping[str, Any], values: Mapping
 def value(db: Connection, table: Table, key: Mapping[str, Any], column: str) -> Any:
     """One column of the row whose columns are those of `key`; None without one."""
     found = _select(db.dialect, table, tuple(key), column).run(db, _rows_of(key)).scalar()
-    make = table.c[column].type.dialect_impl(db.dialect).result_processor(db.dialect, None)
-    return found if make is None else make(found)
+    kind = table.c[column].type
+    return kind.process_result_value(found, db.dialect) if isinstance(kind, JsonText) else found
 
 
 def run(db: Connection, statement: ClauseElement, values: Mapping[str, Any]) -> CursorResult[Any]:
