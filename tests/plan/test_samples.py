@@ -39,13 +39,13 @@ def test_a_chat_is_its_last_user_turn_and_its_first_choice():
 
 
 def test_a_stream_is_the_sum_of_its_events():
-    pieces = ["neg", "ative", None]
+    pieces = ["neg", "at\u0085ve", None]  # U+0085 ends no line, though str.splitlines() says so
     events = [{"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}]
     events += [{"choices": [{"index": 0, "delta": {} if p is None else {"content": p}}]} for p in pieces]
     events += [{"choices": [], "usage": {"total_tokens": 4}}]
-    text = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+    text = "".join(f"data: {json.dumps(event, ensure_ascii=False)}\n\n" for event in events)
     whole = read(CHAT | {"stream": True}, text + "data: [DONE]\n\n")
-    assert (whole.label, whole.output_length) == ("negative", 8)
+    assert (whole.label, whole.output_length) == ("negat ve", 8)
     cut = read(CHAT | {"stream": True}, text)
     assert (cut.known, cut.label, cut.output_length) == (True, None, None)
 

@@ -76,6 +76,14 @@ def test_chat_applies_the_trained_template_to_the_last_user_message(
     assert chat.usage == plain.usage
 
 
+def test_a_text_may_hold_what_ends_a_line_elsewhere(client: openai.OpenAI) -> None:
+    """Real reviews do; llama.cpp's last event quotes the prompt as it is."""
+    messages = [{"role": "user", "content": "the film\u0085it was\u2028good"}]
+    answer = client.chat.completions.create(model="tiny", messages=messages, max_tokens=4, temperature=0)
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 4
+
+
 def test_a_stream_has_the_role_first_the_reason_last_then_usage_and_done(
     client: openai.OpenAI, runtime: str
 ) -> None:

@@ -9,6 +9,7 @@ import click
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json
 from tuneline.errors import ConflictError, NetworkError
+from tuneline.serve.event_stream import lines
 
 if TYPE_CHECKING:
     import httpx
@@ -87,7 +88,7 @@ def _lines(url: str, body: dict[str, Any]) -> Iterator[str]:
             if response.is_error:
                 response.read()
                 raise NetworkError(f"{url} answered {response.status_code}: {_error(response)}", hint=HINT)
-            yield from response.iter_lines()
+            yield from lines(response.iter_bytes())
     except httpx.HTTPError as error:
         raise NetworkError(f"{url} broke off: {error or type(error).__name__}.", hint=HINT) from error
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from tuneline.execute.environment import THREADS
 from tuneline.settings import SERVER_ONLY
 
 MARK = "TUNELINE_REVISION"
@@ -48,7 +49,7 @@ def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str], fol
             stdout=output,
             stderr=output,
             cwd=folder,
-            env={**ours, **environment},
+            env={**THREADS, **ours, **environment},
             start_new_session=True,
         )
     child.returncode = 0  # it may outlive this process; Popen would warn of that

@@ -22,6 +22,12 @@ PREFIXES = (
     *("LC_", "XDG_", "PIP_", "HF_", "KAGGLE_", "TUNELINE_", "OMP_", "MKL_", "OPENBLAS_", "NVIDIA_"),
     *("AWS_", "GOOGLE_", "CLOUDSDK_", "STORAGE_EMULATOR_", "AZURE_", "FSSPEC_"),
 )
+THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""How the threads of torch and llama.cpp wait for each other, unless the server's environment says otherwise.
+
+OpenMP's own way is to wait busily. Where several processes share the cores (revisions side by side, a training
+beside them) those that wait then keep those they wait for from working: two models on two cores answered 20
+times slower."""
 OURS = ("TUNELINE_ATTEMPT", "TUNELINE_TASK_STATE", "TUNELINE_RUN_ID", "TUNELINE_TASK")
 """Set for every attempt anew, whatever the server's own environment says."""
 
@@ -33,7 +39,7 @@ def of_tasks(env: Mapping[str, str], settings: Settings, server_url: str) -> dic
         for name, value in env.items()
         if (name in NAMES or name.startswith(PREFIXES)) and name not in OURS and name not in SERVER_ONLY
     }
-    kept["TUNELINE_HOME"] = str(settings.home)
+    kept = {**THREADS, **kept, "TUNELINE_HOME": str(settings.home)}
     if server_url:
         kept["TUNELINE_URL"] = server_url
     if settings.offline:

@@ -113,7 +113,7 @@ def _first_choice(answer: Any) -> tuple[str, list[float]] | None:
     body = _object(answer)
     if body is not None:
         return _joined([body])
-    events = [line[5:].strip() for line in answer.splitlines() if line.startswith("data:")]
+    events = [line[5:].strip() for line in answer.split("\n") if line.startswith("data:")]
     if not events or events[-1] != "[DONE]":  # not a stream, or cut short
         return None
     chunks = [_object(event) for event in events[:-1]]

@@ -20,6 +20,7 @@ import httpx
 
 from tuneline.errors import ModelError, TransientError
 from tuneline.serve.engine import Loadable, Piece, Sampling, TokenLogprob
+from tuneline.serve.event_stream import lines_async
 from tuneline.serve.llamacpp_config import Config
 
 _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
@@ -115,7 +116,7 @@ class LlamaCpp:
                 if answer.status_code != 200:
                     await answer.aread()
                     raise _refusal(answer)
-                async for line in answer.aiter_lines():
+                async for line in lines_async(answer.aiter_bytes()):
                     if line.startswith("data: "):
                         event = json.loads(line[6:])
                         yield read_piece(event, sampling.logprobs or 0, counted)

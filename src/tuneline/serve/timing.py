@@ -13,6 +13,7 @@ import httpx
 
 from tuneline.errors import ModelError
 from tuneline.serve.asking import Question
+from tuneline.serve.event_stream import lines
 
 PATIENCE_S = 300.0
 """How long one answer may take."""
@@ -91,7 +92,7 @@ def chat(question: Question, clock: Callable[[], float]) -> Ask:
         began, first, tokens = clock(), None, None
         with client.stream("POST", "/v1/chat/completions", json=body) as answer:
             _accept(answer)
-            for line in answer.iter_lines():
+            for line in lines(answer.iter_bytes()):
                 if not line.startswith("data: ") or line == "data: [DONE]":
                     continue
                 first = clock() - began if first is None else first
