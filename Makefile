@@ -22,7 +22,7 @@ IMAGES_ENV := $(VENV)-images
 COMPONENT_PACKAGES := iniconfig==2.0.0 'nbclient>=0.10,<1' 'ipykernel>=6,<7' 'jupyter_client>=7,<9'
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml packages/tuneline-airflow/pyproject.toml
 
-.PHONY: quickstart stop test check format bench chromium postgresql azurite bitsandbytes helm images clean help
+.PHONY: quickstart stop test test-needs check format bench programs azurite bitsandbytes helm images clean help
 
 help:
 	@sed -n '1,6p' Makefile
@@ -47,8 +47,12 @@ quickstart: $(VENV)/.run $(TASK_ENV)/.ready
 stop:
 	$(BIN)/tuneline down
 
-test: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready $(AIRFLOW_ENV)/.ready chromium postgresql azurite bitsandbytes helm images
+# Environments are made two at a time: each waits for downloads as long as it computes.
+test:
+	+$(MAKE) --no-print-directory -j2 test-needs
 	$(BIN)/python -m pytest -n $(WORKERS) --dist=worksteal
+
+test-needs: images $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready $(AIRFLOW_ENV)/.ready bitsandbytes azurite helm
 
 check: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready
 	$(BIN)/ruff check .
@@ -98,24 +102,30 @@ $(KFP_ENV)/.ready: $(VENV)/.venv
 	touch $@
 
 # Airflow needs other versions of protobuf and of the Kubernetes client than the SDK does: an environment of its own.
-$(AIRFLOW_ENV)/.ready: $(VENV)/.venv packages/tuneline-ir/pyproject.toml packages/tuneline-airflow/pyproject.toml
+$(AIRFLOW_ENV)/.airflow: $(VENV)/.venv
 	$(PYTHON) -m venv $(AIRFLOW_ENV)
 	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q 'apache-airflow>=3.3,<3.4' 'apache-airflow-providers-cncf-kubernetes>=10,<11' kmock==0.8
+	touch $@
+
+# After .dev: both would write our packages' metadata at once.
+$(AIRFLOW_ENV)/.ready: $(AIRFLOW_ENV)/.airflow $(SOURCES) | $(VENV)/.dev
 	$(AIRFLOW_ENV)/bin/python -m pip install --disable-pip-version-check -q -e packages/tuneline-ir -e packages/tuneline-airflow
 	touch $@
 
-# One test looks at the endpoint's page in a real browser; where Chromium cannot be installed it is skipped and says so.
-chromium:
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
-	  echo "No Chromium: the page test will be skipped. Install it with your package manager to run it."
+# What tests start: Chromium looks at the pages, PostgreSQL has the record, buildah makes images and docker-registry has them.
+# Where they cannot be installed those tests are skipped, and say so.
+INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends
 
-# The tests of the record run on SQLite and on a PostgreSQL server that they start; without its programs the latter are
-# skipped and say so.
-postgresql:
+programs:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { $(INSTALL) chromium >/dev/null; } || \
+	  echo "No Chromium: the page test will be skipped. Install it with your package manager to run it."
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
+	  { $(INSTALL) postgresql >/dev/null; } || \
 	  echo "No PostgreSQL: its tests will be skipped. Install it with your package manager to run them."
+	@command -v buildah >/dev/null && command -v docker-registry >/dev/null && command -v mmdebstrap >/dev/null || \
+	  { $(INSTALL) buildah docker-registry mmdebstrap >/dev/null; } || \
+	  echo "No buildah, docker-registry and mmdebstrap: the tests of the images will be skipped."
 
 # The source az:// is tested on Azurite, an Azure Blob Storage server in Node.js; without npm its tests are skipped and say so.
 azurite:
@@ -143,13 +153,10 @@ $(HELM_ENV)/.ready:
 # there. This makes what changes seldom: the base, and the layers that hold torch and the rest (8 GB of disk).
 images: $(IMAGES_ENV)/.ready
 
-$(IMAGES_ENV)/.ready: $(VENV)/.dev $(SOURCES) $(wildcard deploy/images/*/Containerfile) deploy/images/requirements.py
-	@command -v buildah >/dev/null && command -v docker-registry >/dev/null && command -v mmdebstrap >/dev/null || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
-	    apt-get install -y -qq --no-install-recommends buildah docker-registry mmdebstrap >/dev/null; } || true
+$(IMAGES_ENV)/.ready: $(VENV)/.dev $(SOURCES) $(wildcard deploy/images/*/Containerfile) deploy/images/requirements.py | programs
 	@if [ "$$(id -u)" = 0 ] && command -v buildah >/dev/null && command -v docker-registry >/dev/null && command -v mmdebstrap >/dev/null; \
 	then TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python tests/deploy/images.py $(IMAGES_ENV); \
-	else echo "Not root, or no buildah, docker-registry and mmdebstrap: the tests of the images will be skipped."; fi
+	else echo "The tests of the images will be skipped: they are built as root, with buildah, docker-registry and mmdebstrap."; fi
 
 clean:
 	rm -rf $(VENV) $(TASK_ENV) $(KFP_ENV) $(AIRFLOW_ENV) $(HELM_ENV) $(IMAGES_ENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .azurite .bitsandbytes
