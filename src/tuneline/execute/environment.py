@@ -25,9 +25,8 @@ PREFIXES = (
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """How the threads of torch and llama.cpp wait for each other, unless the server's environment says otherwise.
 
-OpenMP's own way is to wait busily. Where several processes share the cores (revisions side by side, a training
-beside them) those that wait then keep those they wait for from working: two models on two cores answered 20
-times slower."""
+OpenMP's own way is to wait busily. Where several processes share the cores (revisions side by side, a
+training beside them) those that wait then keep those they wait for from working (docs/serving.md)."""
 OURS = ("TUNELINE_ATTEMPT", "TUNELINE_TASK_STATE", "TUNELINE_RUN_ID", "TUNELINE_TASK")
 """Set for every attempt anew, whatever the server's own environment says."""
 
