@@ -22,10 +22,14 @@ IMAGES_ENV := $(VENV)-images
 COMPONENT_PACKAGES := iniconfig==2.0.0 'nbclient>=0.10,<1' 'ipykernel>=6,<7' 'jupyter_client>=7,<9'
 SOURCES := pyproject.toml packages/tuneline-ir/pyproject.toml packages/tuneline-airflow/pyproject.toml
 
-.PHONY: quickstart stop test test-needs check format bench programs azurite bitsandbytes helm images clean help
+.PHONY: quickstart stop test test-needs check static fast-tests format bench programs azurite bitsandbytes helm images clean help
 
 help:
 	@sed -n '1,6p' Makefile
+
+# Tests share the cores: threads that wait for each other sleep, those that train in the tests themselves, too.
+test check: export OMP_WAIT_POLICY ?= PASSIVE
+test check: export GOMP_SPINCOUNT ?= 0
 
 # What Python components of Kubeflow pipelines run in.
 export TUNELINE_TASK_ENV := $(abspath $(TASK_ENV))
@@ -54,11 +58,17 @@ test:
 
 test-needs: images $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready $(AIRFLOW_ENV)/.ready bitsandbytes azurite helm
 
+# What reads the code uses one core, so the fast tests run beside it.
 check: $(VENV)/.dev $(TASK_ENV)/.ready $(KFP_ENV)/.ready
+	+$(MAKE) --no-print-directory -j2 fast-tests static
+
+static:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+fast-tests:
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
 
 format: $(VENV)/.dev

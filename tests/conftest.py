@@ -3,11 +3,21 @@
 Their libraries are imported then too: they take a second, which every other test would pay for.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.kubeflow import SDK
+
+_ALL_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m "not slow"` does not import files in which every test is slow: torch alone takes seconds."""
+    if config.option.markexpr != "not slow" or not collection_path.match("test_*.py"):
+        return None
+    return True if _ALL_SLOW.search(collection_path.read_text(encoding="utf-8")) else None
 
 
 @pytest.fixture(scope="session")

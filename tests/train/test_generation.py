@@ -9,6 +9,7 @@ from tuneline.train.generation import end_ids, generate, prompts_of
 from tuneline.train.model import load
 from tuneline.train.rows import Split
 
+pytestmark = pytest.mark.slow
 PROMPTS = [
     "Review: a good film\nSentiment:",
     "x",
