@@ -24,3 +24,8 @@ def test_their_threads_do_not_wait_busily_unless_somebody_says_so(
     made = spawn(words, tmp_path / "log", {}, tmp_path)
     os.waitpid(made.pid, 0)
     assert (tmp_path / "log").read_text().strip() == wanted
+
+
+def test_how_long_they_spin_is_passed_on(tmp_path: Path) -> None:
+    given = of_tasks({"GOMP_SPINCOUNT": "7", "LESS": "-R"}, Settings(tmp_path), "")
+    assert (given["GOMP_SPINCOUNT"], "LESS" in given) == ("7", False)
