@@ -135,10 +135,10 @@ class Runs:
         """See EventSink."""
         with self._store.write() as db:
             mine = {"of_run": lease.run, "of_lease": lease.token, "many": len(new)}
-            last = statements.run(db, _NUMBERED, mine).scalar()
-            if last is None:
+            numbered = statements.first(db, _NUMBERED, mine)
+            if numbered is None:
                 raise LeaseLost(lease.run)
-            first = last - len(new) + 1
+            first = numbered[0] - len(new) + 1
             stored = [Stored(lease.run, seq, at, event) for seq, event in enumerate(new, first)]
             for item in stored:
                 body = to_json(item.event)
