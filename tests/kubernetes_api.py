@@ -38,10 +38,14 @@ TOKEN = "x-tuneline-token"
 class Engine(Vllm):
     """A pod of vLLM."""
 
+    listed = frozenset()
+
     def probe(self, listed):
         """What `serve/pod_adapters.py` does; that one is tested over HTTP by itself."""
-        for name in self.loaded.keys() - {each["name"] for each in listed}:
+        names = {each["name"] for each in listed}
+        for name in (self.loaded.keys() & self.listed) - names:
             self.unload(name)
+        self.listed = names
         missing = [each["name"] for each in listed if each["name"] not in self.loaded
                    and self.load(each["name"], each["path"])[0] != 200 and each["required"]]  # fmt: skip
         return not missing
