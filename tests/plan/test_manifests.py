@@ -12,7 +12,7 @@ from tests.kubernetes_schemas import check
 from tuneline.errors import SpecError
 from tuneline.export.kubernetes import script
 from tuneline.plan.capacity import capacity
-from tuneline.plan.manifests import manifests
+from tuneline.plan.manifests import least, manifests
 from tuneline.plan.standing import Placed, engines, slug, wanted_of
 from tuneline.spec.project import load
 from tuneline.spec.serving import Kubernetes
@@ -218,7 +218,10 @@ def test_where_users_stay_with_a_release_one_router_has_all_and_the_weights():
 def test_scaling_leaves_the_number_of_pods_to_the_scaler():
     found = made(VARIANTS["hpa"])
     assert "replicas" not in one(found, "Deployment", "vllm")["spec"]
+    name = one(found, "Deployment", "vllm")["metadata"]["name"]
     hpa = one(found, "HorizontalPodAutoscaler")["spec"]
+    assert least(made(wanted(replicas=2, max_replicas=4)), name) == 2
+    assert least(made(wanted()), name) == 1
     assert (hpa["minReplicas"], hpa["maxReplicas"]) == (1, 4)
     assert hpa["metrics"][0]["pods"]["metric"]["name"] == "vllm:num_requests_waiting"
     trigger = one(made(VARIANTS["keda"]), "ScaledObject")["spec"]["triggers"][0]["metadata"]

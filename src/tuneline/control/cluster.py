@@ -9,17 +9,17 @@ import base64
 import json
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneline.control.cluster_api import Api, Object
+from tuneline.control.cluster_api import Api, Object, owns_replicas
 from tuneline.control.cluster_lines import Pulled, segments_of
 from tuneline.control.cluster_sight import Sight, runs
 from tuneline.errors import NetworkError, TransientError, TunelineError
 from tuneline.plan.manifest_engine import adapter_list
 from tuneline.plan.manifest_router import routers, secret_name, traffic
-from tuneline.plan.manifests import KINDS, manifests
+from tuneline.plan.manifests import KINDS, least, manifests
 from tuneline.plan.pod_story import available, hopeless, is_ready, serving, story
 from tuneline.plan.standing import (
     ADMIN_PORT,
@@ -75,7 +75,7 @@ class Cluster:
                 continue
             name, digest = (each["kind"], each["metadata"]["name"]), digest_json(each)
             if self._applied.get(name) != digest:
-                self._api.apply(each)
+                self._api.apply(self._with_pods(each, found))
                 self._applied[name] = digest
         if self.held_back:  # what the route names now must stay until then
             return
@@ -90,6 +90,22 @@ class Cluster:
         backends = [each for rule in manifest["spec"]["rules"] for each in rule["backendRefs"]]
         asked = [each["name"] for each in backends if each.get("weight", 1) > 0]
         return not all(available(self._sight.deployments.get(name)) for name in asked)
+
+    def _with_pods(self, manifest: Manifest, found: Sequence[Manifest]) -> Manifest:
+        """A Deployment whose number of pods is a scaler's, with the number that is there while that is ours.
+
+        A field that its applier leaves out is deleted, and the API then makes it one pod: so it stays until
+        the scaler has set it once, as Kubernetes' page on server-side apply has it. A new one begins with the
+        least.
+        """
+        if manifest["kind"] != "Deployment" or "replicas" in manifest["spec"]:
+            return manifest
+        name = manifest["metadata"]["name"]
+        there = self._api.get("Deployment", name)
+        if there is not None and not owns_replicas(there):
+            return manifest
+        number = there["spec"].get("replicas", 1) if there is not None else least(found, name)
+        return {**manifest, "spec": {"replicas": number, **manifest["spec"]}}
 
     def remove_all(self) -> None:
         """Nothing of the endpoint stays. Raises: TunelineError."""

@@ -164,3 +164,12 @@ class Api:
         if answer.status_code in (400, 422):
             return SpecError(what, hint="Change `deploy.kubernetes`, and run the project again.")
         return TransientError(what)
+
+
+def owns_replicas(deployment: Mapping[str, Any]) -> bool:
+    """Whether the number of a Deployment's pods is ours, by what the API keeps of who set which field."""
+    for each in deployment["metadata"].get("managedFields") or []:
+        mine = each.get("manager") == MANAGER and each.get("operation") == "Apply"
+        if mine and "f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {}):
+            return True
+    return False
