@@ -69,6 +69,8 @@ def test_monitors_are_valid_and_ask_what_the_controller_starts():
     found = [body for body in charts.rendered(charts.EVERYTHING) if body["kind"] in MONITORS]
     assert [body["kind"] for body in found] == ["PodMonitor", "ServiceMonitor"]
     assert all(body["metadata"]["labels"]["release"] == "prometheus" for body in found)
+    pods = found[0]["spec"]["podMetricsEndpoints"]
+    assert [(each["port"], each["path"]) for each in pods] == [("http", "/router/metrics")]
     charts.check_monitors(found)
     with pytest.raises(AssertionError, match="must be array"):
         charts.check_monitors([found[1] | {"spec": found[1]["spec"] | {"endpoints": 3}}])
