@@ -189,6 +189,17 @@ def test_a_start_may_take_as_long_as_the_weights_take():
     assert 300 < large["failureThreshold"] * large["periodSeconds"] < 330
 
 
+def test_the_cache_beside_a_pod_is_within_what_the_pod_may_write():
+    """Else the kubelet evicts it: it compares all emptyDirs with the limits of all containers together."""
+    template = one(made(wanted()), "Deployment", "vllm")["spec"]["template"]
+    limit = int(template["metadata"]["annotations"]["gke-gcsfuse/ephemeral-storage-limit"].removesuffix("Gi"))
+    volumes = {each["name"]: each for each in template["spec"]["volumes"]}
+    cache = int(volumes["gke-gcsfuse-cache"]["emptyDir"]["sizeLimit"].removesuffix("Gi"))
+    assert limit >= cache + 5
+    adapters = one(made(wanted(base="pvc://models/base")), "Deployment", "vllm")["spec"]["template"]
+    assert adapters["metadata"]["annotations"] == {"gke-gcsfuse/volumes": "true"}
+
+
 def test_weights_of_the_route_follow_the_rollout_s():
     rule = one(made(VARIANTS["canary"]), "HTTPRoute")["spec"]["rules"][0]
     assert [(each["name"], each["weight"]) for each in rule["backendRefs"]] == [
