@@ -82,7 +82,8 @@ class Cluster:
             labels = dict(part.split("=") for part in selector.split(",") if "!" not in part)
             metadata = {"name": "adopted", "namespace": "default", "labels": {**labels, "try_number": "1"}}
             self.made.append({"metadata": metadata, "spec": {"containers": [{"name": "base"}]}})
-        shown = [{**each, "status": {"phase": "Running"}} for each in self.made if self._is(each, selector)]
+        seen = self.case.get("seen") or {"phase": "Running"}
+        shown = [{**each, "status": seen} for each in self.made if self._is(each, selector)]
         return {"metadata": {}, "items": shown}
 
     def update(self, request: Any) -> Any:

@@ -15,11 +15,13 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from inspect import signature
+from typing import Any, NoReturn
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk import BaseOperator
+from kubernetes.client import V1Pod, V1PodStatus
 from kubernetes.client.exceptions import ApiException
 
 from tuneline_airflow.described import Described
@@ -48,6 +50,7 @@ class PodOperator(Step, KubernetesPodOperator):
         super().__init__(termination_message_policy="FallbackToLogsOnError", **kwargs)
         self.frame = frame
         self._kept = ""
+        self._told: dict[str, Any] = {}
 
     def task_folder(self, kept: str) -> str:
         """See `Step`."""
@@ -71,7 +74,18 @@ class PodOperator(Step, KubernetesPodOperator):
 
     def defer(self, *, trigger: Any, **kwargs: Any) -> None:
         """Defer to our own trigger, which the provider knows nothing of."""
-        super().defer(trigger=PodTrigger(**trigger.serialize()[1]), **kwargs)
+        super().defer(trigger=PodTrigger(**trigger.serialize()[1], told=self._told), **kwargs)
+
+    def _watch(self, context: Any) -> NoReturn:
+        """Let the triggerer watch the pod. Raises: TaskDeferred, in every case.
+
+        The provider does not defer for a pod whose task's container has ended, and drops what comes of it;
+        ours has not ended while its sidecar saves. So it is shown a pod that waits.
+        """
+        self.pod = V1Pod(metadata=self.pod.metadata, status=V1PodStatus(phase="Pending"))
+        knows = "context" in signature(self.invoke_defer_method).parameters
+        self.invoke_defer_method(**({"context": context} if knows else {}))
+        raise AssertionError("the provider did not defer")
 
     def _start(self, context: Any, launch: Launch, loss: int) -> None:
         """Make the pod, or find the one that an earlier worker made, and defer if that is wanted."""
@@ -87,9 +101,9 @@ class PodOperator(Step, KubernetesPodOperator):
         found = int(
             self.pod.metadata.labels.get(f"{LABEL}loss", loss)
         )  # more, if a worker before this saw it
-        self.trigger_kwargs = {"loss": max(loss, found)}
+        self._told = {"loss": max(loss, found)}
         if self.deferrable:
-            self.invoke_defer_method(context=context)
+            self._watch(context)
 
     def _watched(self) -> dict[str, Any]:
         """Wait until the pod has ended, and show its task's log meanwhile: the event a trigger would send."""
@@ -97,7 +111,7 @@ class PodOperator(Step, KubernetesPodOperator):
         about = {
             "name": self.pod.metadata.name,
             "namespace": self.pod.metadata.namespace,
-            **self.trigger_kwargs,
+            **self._told,
         }
         while True:
             pod = self._found(about)
@@ -130,15 +144,15 @@ class PodOperator(Step, KubernetesPodOperator):
             return None
         self.fail_attempt(context, f"Task `{launch.task}`: {standing.reason}", retry=standing.retry)
 
-    def _look_again(self, context: Any, launch: Launch, event: Mapping[str, Any]) -> None:
+    def _look_again(self, context: Any, launch: Launch, event: Mapping[str, Any]) -> NoReturn:
         """Watch on, as the pod is still there. Raises: TaskDeferred; AirflowException if that went on
         long."""
         seen = int(event.get("confused", 0)) + 1
         if event["status"] == "error" and seen > CONFUSED:
             self.fail_attempt(context, f"Task `{launch.task}`: its pod cannot be watched: {event['message']}")
-        self.trigger_kwargs = {"loss": event.get("loss", 0), "confused": seen}
+        self._told = {"loss": event.get("loss", 0), "confused": seen}
         self.startup_timeout_seconds = round(launch.on.get("startup_timeout", STARTUP_S))
-        self.invoke_defer_method(context=context)
+        self._watch(context)
 
     def _lost(self, context: Any, launch: Launch, standing: Standing, loss: int) -> None:
         """Make another pod, if that may be."""
