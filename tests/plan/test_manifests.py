@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import yaml
 from tests.kubernetes_schemas import check
+from tests.pod_security import forbidden
 
 from tuneline.errors import SpecError
 from tuneline.export.kubernetes import script
@@ -112,13 +113,25 @@ def test_pods_run_as_nobody_write_nothing_and_name_images_by_digest(name):
         if each["kind"] != "Deployment":
             continue
         pod = each["spec"]["template"]["spec"]
-        assert pod["securityContext"]["runAsNonRoot"]
+        assert forbidden(pod) == []
         assert not pod["automountServiceAccountToken"]
         assert container(each)["securityContext"]["readOnlyRootFilesystem"]
         assert "@sha256:" in container(each)["image"]
         assert container(each)["resources"]["requests"]["memory"]
         selected = each["spec"]["selector"]["matchLabels"]
         assert selected.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_check_of_pods_refuses_what_restricted_forbids():
+    pod = one(made(wanted()), "Deployment", "vllm")["spec"]["template"]["spec"]
+    assert forbidden({**pod, "hostNetwork": True}) == ["hostNetwork: true"]
+    assert forbidden({**pod, "volumes": [{"name": "x", "hostPath": {"path": "/"}}]}) == [
+        "volume x is a hostPath"
+    ]
+    assert len(forbidden({**pod, "securityContext": {}})) == 2
+    (inner,) = pod["containers"]
+    wrong = {"privileged": True, "runAsUser": 0, "capabilities": {"add": ["SYS_PTRACE"]}}
+    assert len(forbidden({**pod, "initContainers": [{**inner, "securityContext": wrong}]})) == 5
 
 
 def test_revisions_of_one_base_share_an_engine_and_another_base_has_another():
