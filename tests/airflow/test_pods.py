@@ -7,6 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from tests.airflow.launches import FULL, IMAGE, LAUNCHES, PLAIN, SNAPSHOTS, STATE, pod, text_of
+from tests.kubeflow import ROOT
 from tests.pod_security import forbidden
 
 from tuneline.spec.on import Kubernetes
@@ -30,6 +31,26 @@ def test_kubernetes_own_schemas_take_it(name, version):
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_it_meets_the_restricted_standard(name):
     assert forbidden(pod(name)["spec"]) == []
+
+
+def test_the_disk_that_a_task_has_is_asked_for_unless_another_amount_is():
+    """The scheduler does not see an emptyDir; GKE Autopilot lets a container write what it asked for."""
+    asked = task(PLAIN)["resources"]
+    volumes = {each["name"]: each for each in pod_of(PLAIN)["spec"]["volumes"]}
+    assert asked["requests"]["ephemeral-storage"] == volumes["tuneline"]["emptyDir"]["sizeLimit"] == "20Gi"
+    assert "limits" not in asked
+    assert "ephemeral-storage" not in task(FULL)["resources"]["requests"]
+
+
+def test_airflow_is_given_what_it_does_with_pods_and_nothing_else():
+    role, binding = yaml.safe_load_all((ROOT / "deploy/airflow/rights.yaml").read_text())
+    for each in (role, binding):
+        kubernetes_validate.validate(each, "1.36", strict=True)
+    resources = [name for rule in role["rules"] for name in rule["resources"]]
+    assert resources == ["pods", "pods/log", "events"]
+    assert {each["name"] for each in binding["subjects"]} == {
+        "airflow-scheduler", "airflow-worker", "airflow-triggerer",
+    }  # fmt: skip
 
 
 def task(launch):

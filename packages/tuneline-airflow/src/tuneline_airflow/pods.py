@@ -38,6 +38,7 @@ MESSAGE_BYTES = 2048
 SAVE_S = 10
 """Between two looks for a new checkpoint."""
 DISK, UPLOAD_S = "20Gi", 600
+STORAGE = "ephemeral-storage"
 CARRIER = {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"memory": "2Gi"}}
 """Of `bring` and of `take`: files are streamed, a training's memory is its own."""
 LABEL = "tuneline/"
@@ -144,11 +145,19 @@ def _task(launch: Launch, asked: Asked) -> dict[str, Any]:
         **({"command": [_exact(word) for word in launch.command]} if launch.command else {}),
         **({"args": [_exact(word) for word in launch.args]} if launch.args else {}),
         "env": [*(_literal(name, value) for name, value in literal.items() if name not in sources), *given],
-        "resources": resources(launch.resources, on),
+        "resources": _with_disk(resources(launch.resources, on), str(on.get("disk", DISK))),
         "securityContext": security,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": SCRATCH, "mountPath": ROOT}, *asked.mounts],
     }
+
+
+def _with_disk(asked: Mapping[str, Any], disk: str) -> dict[str, Any]:
+    """With the scratch space as a request: else the scheduler knows nothing of it, and where a container may
+    write only what it asked for (GKE Autopilot: 1Gi, if it asks for nothing) the pod is evicted."""
+    if any(STORAGE in amounts for amounts in asked.values()):
+        return dict(asked)
+    return {**asked, "requests": {**asked.get("requests", {}), STORAGE: disk}}
 
 
 def _literal(name: str, value: str) -> dict[str, str]:
