@@ -132,6 +132,13 @@ def test_what_is_missing_is_said_at_once_and_what_to_do(tmp_path):
 
 
 @slow
+@pytest.mark.parametrize("release", ["1st", "my.line"])
+def test_a_release_whose_service_could_have_no_such_name_is_refused(release):
+    """Helm takes it, and the API would refuse the Service alone, when all else is there."""
+    assert f"the release is called {release}" in charts.refused(charts.SMALLEST, release=release)
+
+
+@slow
 @each
 def test_every_pod_is_hardened_and_its_image_is_a_digest(values):
     specs = [

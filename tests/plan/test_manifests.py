@@ -263,6 +263,13 @@ def test_gpus_are_the_smallest_power_of_two_that_holds_the_weights(base, acceler
     assert capacity(Kubernetes(accelerator=accelerator), base).gpus == gpus
 
 
+def test_shared_memory_is_part_of_what_a_pod_may_take():
+    one_gpu, eight = (capacity(Kubernetes(gpus=number), "gemma-3-1b") for number in (1, 8))
+    assert (one_gpu.shm_gb, eight.shm_gb) == (2, 16)
+    assert eight.memory_gb - one_gpu.memory_gb == 14
+    assert eight.memory_gb > eight.shm_gb
+
+
 def test_a_base_that_nothing_holds_is_refused():
     with pytest.raises(SpecError, match="900 GB of weights, which 16 nvidia-l4"):
         capacity(Kubernetes(weights_gb=900), "x")
