@@ -59,6 +59,7 @@ UNSCHEDULABLE = status(
 CASES = {
     "good": case([PENDING, AT_WORK, SAVING, DONE], logs={"base": "epoch 1\n"}),
     "worker": case([PENDING, AT_WORK, AT_WORK, SAVING, DONE], options={"deferrable": False}),
+    "expired": case([PENDING, "expired", AT_WORK, DONE], options={"deferrable": False}),
     "long": case(printed(LONG)["pod"], logs={"take": printed(LONG)["log"]}),
     "torn": case(printed(LONG, torn=True)["pod"], logs={"take": printed(LONG)["log"]}),
     "adopted": case([AT_WORK, DONE], adopted=True),
@@ -103,7 +104,7 @@ def losses(ran, name):
     return [each["metadata"]["labels"]["tuneline/loss"] for each in ran[name]["pods"]]
 
 
-@pytest.mark.parametrize("name", ["good", "worker", "long", "adopted", "adopted-late"])
+@pytest.mark.parametrize("name", ["good", "worker", "expired", "long", "adopted", "adopted-late"])
 def test_a_pod_that_did_its_work_gives_its_outputs(ran, name):
     found = task(ran, name)
     assert (found["state"], found["attempts"]) == ("SUCCEEDED", 1)

@@ -9,11 +9,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.triggers.pod import ContainerState, KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
 from airflow.triggers.base import TriggerEvent
+from kubernetes.client import ApiClient
 
 from tuneline_airflow.reasons import stuck
 
@@ -57,9 +59,20 @@ class PodTrigger(KubernetesPodTrigger):
             state = self.define_pod_container_state(pod)
             if state is not ContainerState.UNDEFINED:
                 return state
-            if why := stuck(pod.to_dict(True), waited_s(pod, self.trigger_start_time), self.startup_timeout):
+            if why := stuck(shown(pod), waited_s(pod, self.trigger_start_time), self.startup_timeout):
                 raise PodLaunchTimeoutException(why)
             await asyncio.sleep(self.poll_interval)
+
+
+def shown(pod: Any) -> dict[str, Any]:
+    """A pod as Kubernetes' JSON, whichever client read it: older ones' `to_dict` has other names."""
+    found: dict[str, Any] = _client().sanitize_for_serialization(pod)
+    return found
+
+
+@cache
+def _client() -> ApiClient:
+    return ApiClient()
 
 
 def waited_s(pod: Any, since: datetime) -> float:
