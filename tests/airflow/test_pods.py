@@ -42,6 +42,18 @@ def test_the_disk_that_a_task_has_is_asked_for_unless_another_amount_is():
     assert "ephemeral-storage" not in task(FULL)["resources"]["requests"]
 
 
+def test_nodes_with_gpus_are_tolerated_where_gpus_are_asked_for():
+    """Most clusters taint them so; Kubernetes' own ExtendedResourceToleration is on in few."""
+    asking = replace(PLAIN, on={**PLAIN.on, "gpus": 1, "gpu_resource": "amd.com/gpu"})
+    assert pod_of(asking)["spec"]["tolerations"] == [
+        {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+    own = [{"key": "amd.com/gpu", "operator": "Equal", "value": "big", "effect": "NoSchedule"}]
+    kept = replace(asking, on={**asking.on, "tolerations": own})
+    assert pod_of(kept)["spec"]["tolerations"] == own
+    assert "tolerations" not in pod_of(PLAIN)["spec"]
+
+
 def test_airflow_is_given_what_it_does_with_pods_and_nothing_else():
     role, binding = yaml.safe_load_all((ROOT / "deploy/airflow/rights.yaml").read_text())
     for each in (role, binding):
