@@ -38,10 +38,14 @@ TOKEN = "x-tuneline-token"
 class Engine(Vllm):
     """A pod of vLLM."""
 
+    listed = frozenset()
+
     def probe(self, listed):
         """What `serve/pod_adapters.py` does; that one is tested over HTTP by itself."""
-        for name in self.loaded.keys() - {each["name"] for each in listed}:
+        names = {each["name"] for each in listed}
+        for name in (self.loaded.keys() & self.listed) - names:
             self.unload(name)
+        self.listed = names
         missing = [each["name"] for each in listed if each["name"] not in self.loaded
                    and self.load(each["name"], each["path"])[0] != 200 and each["required"]]  # fmt: skip
         return not missing
@@ -173,6 +177,8 @@ class Cluster:
         before = self.objects.get((kind, name))
         fresh = json.loads(json.dumps(body))
         metadata = fresh["metadata"]
+        if kind == "Deployment":
+            self._own_replicas(query["fieldManager"][0], before, fresh)
         metadata["uid"] = before["metadata"]["uid"] if before else f"uid-{next(self.numbers)}"
         changed = before is None or before.get("spec") != fresh.get("spec")
         metadata["generation"] = (before["metadata"]["generation"] if before else 0) + changed
@@ -184,6 +190,32 @@ class Cluster:
         self.applied.append((kind, name))
         self._settle()
         return 200, fresh
+
+    def _own_replicas(self, manager, before, fresh):
+        """Who left the number out had it: it is deleted and defaulted. Else whoever set it last keeps it."""
+        field = {"f:spec": {"f:replicas": {}}}
+        entry = {"manager": manager, "operation": "Apply", "fieldsV1": field}
+        held = before["metadata"]["managedFields"] if before else []
+        if "replicas" in fresh["spec"]:
+            same = before and before["spec"]["replicas"] == fresh["spec"]["replicas"]
+            held = [entry, *(each for each in held if same and each["manager"] != manager)]
+        else:
+            others = [each for each in held if each["manager"] != manager]
+            fresh["spec"]["replicas"] = before["spec"]["replicas"] if others else 1
+            held = others
+        fresh["metadata"]["managedFields"] = held
+
+    def scale(self, name, number):
+        """What an autoscaler does, through the subresource: a value that changes is then its own."""
+        with self.lock:
+            deployment = self.objects["Deployment", name]
+            deployment["spec"]["replicas"] = number
+            deployment["metadata"]["generation"] += 1
+            field = {"f:spec": {"f:replicas": {}}}
+            deployment["metadata"]["managedFields"] = [
+                {"manager": "kube-controller-manager", "operation": "Update", "fieldsV1": field}
+            ]
+            self._settle()
 
     def _pod(self, method, name, more, query, body, headers):
         if more == "/log":

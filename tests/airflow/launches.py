@@ -76,7 +76,9 @@ FULL = replace(
         "enabledSharedMemory": {"volumeName": "shm", "size": "2Gi"},
         "fieldPathAsEnv": [{"name": "POD", "fieldPath": "metadata.name"}],
         "nodeSelector": {"labels": {"pool": "gpu"}},
-        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "tolerationSeconds": "60"}],
+        "tolerations": [
+            {"key": "slow", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": "60"}
+        ],
         "nodeAffinity": [
             {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]},
             {"matchExpressions": [{"key": "cpu", "operator": "Exists"}], "weight": 10},

@@ -24,6 +24,8 @@ from airflow.dag_processing.bundles.manager import DagBundlesManager
 from tests.airflow.running import run
 
 PODS = kmock.resource("v1", "pods")
+EXPIRED = "expired"
+"""Instead of a status: the token that asks for it has ended."""
 DAG = """
 import json
 from tuneline_airflow.dag import pipeline_dag
@@ -69,6 +71,8 @@ class Cluster:
         statuses = self.case["pods"][number]
         look = self.looks[name] = self.looks.get(name, -1) + 1
         status = statuses[min(look, len(statuses) - 1)]
+        if status == EXPIRED:
+            raise kmock.KubernetesError(status=401, reason="Unauthorized", message="Unauthorized")
         if status is None or name in self.deleted:
             self.gone.add(name)
             raise kmock.KubernetesObjectNotFoundError()
@@ -82,7 +86,8 @@ class Cluster:
             labels = dict(part.split("=") for part in selector.split(",") if "!" not in part)
             metadata = {"name": "adopted", "namespace": "default", "labels": {**labels, "try_number": "1"}}
             self.made.append({"metadata": metadata, "spec": {"containers": [{"name": "base"}]}})
-        shown = [{**each, "status": {"phase": "Running"}} for each in self.made if self._is(each, selector)]
+        seen = self.case.get("seen") or {"phase": "Running"}
+        shown = [{**each, "status": seen} for each in self.made if self._is(each, selector)]
         return {"metadata": {}, "items": shown}
 
     def update(self, request: Any) -> Any:

@@ -7,6 +7,8 @@ import kubernetes_validate
 import pytest
 import yaml
 from tests.airflow.launches import FULL, IMAGE, LAUNCHES, PLAIN, SNAPSHOTS, STATE, pod, text_of
+from tests.kubeflow import ROOT
+from tests.pod_security import forbidden
 
 from tuneline.spec.on import Kubernetes
 from tuneline_airflow import pods
@@ -28,20 +30,39 @@ def test_kubernetes_own_schemas_take_it(name, version):
 
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_it_meets_the_restricted_standard(name):
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, every clause of "restricted"."""
-    spec = pod(name)["spec"]
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
-    assert spec["securityContext"]["runAsNonRoot"] is True
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    allowed = {"configMap", "emptyDir", "ephemeral", "persistentVolumeClaim", "secret", "name"}
-    assert all(set(volume) <= allowed for volume in spec["volumes"])
-    for container in (*spec["initContainers"], *spec["containers"]):
-        security = container["securityContext"]
-        assert security["allowPrivilegeEscalation"] is False
-        assert security["capabilities"] == {"drop": ["ALL"]}
-        assert security.get("runAsNonRoot", True) is True
-        assert "privileged" not in security
-        assert security.get("runAsUser", 1) != 0
+    assert forbidden(pod(name)["spec"]) == []
+
+
+def test_the_disk_that_a_task_has_is_asked_for_unless_another_amount_is():
+    """The scheduler does not see an emptyDir; GKE Autopilot lets a container write what it asked for."""
+    asked = task(PLAIN)["resources"]
+    volumes = {each["name"]: each for each in pod_of(PLAIN)["spec"]["volumes"]}
+    assert asked["requests"]["ephemeral-storage"] == volumes["tuneline"]["emptyDir"]["sizeLimit"] == "20Gi"
+    assert "limits" not in asked
+    assert "ephemeral-storage" not in task(FULL)["resources"]["requests"]
+
+
+def test_nodes_with_gpus_are_tolerated_where_gpus_are_asked_for():
+    """Most clusters taint them so; Kubernetes' own ExtendedResourceToleration is on in few."""
+    asking = replace(PLAIN, on={**PLAIN.on, "gpus": 1, "gpu_resource": "amd.com/gpu"})
+    assert pod_of(asking)["spec"]["tolerations"] == [
+        {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+    own = [{"key": "amd.com/gpu", "operator": "Equal", "value": "big", "effect": "NoSchedule"}]
+    kept = replace(asking, on={**asking.on, "tolerations": own})
+    assert pod_of(kept)["spec"]["tolerations"] == own
+    assert "tolerations" not in pod_of(PLAIN)["spec"]
+
+
+def test_airflow_is_given_what_it_does_with_pods_and_nothing_else():
+    role, binding = yaml.safe_load_all((ROOT / "deploy/airflow/rights.yaml").read_text())
+    for each in (role, binding):
+        kubernetes_validate.validate(each, "1.36", strict=True)
+    resources = [name for rule in role["rules"] for name in rule["resources"]]
+    assert resources == ["pods", "pods/log", "events"]
+    assert {each["name"] for each in binding["subjects"]} == {
+        "airflow-scheduler", "airflow-worker", "airflow-triggerer",
+    }  # fmt: skip
 
 
 def task(launch):
@@ -101,6 +122,7 @@ def test_a_root_image_runs_only_where_that_is_said():
     spec = pod_of(replace(PLAIN, on=on))["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert all("runAsNonRoot" not in each["securityContext"] for each in spec["initContainers"])
+    assert forbidden(spec) == ["base: runAsNonRoot is not true"]
 
 
 def test_one_user_for_all_of_a_pod_has_a_home():

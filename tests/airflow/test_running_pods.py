@@ -59,9 +59,12 @@ UNSCHEDULABLE = status(
 CASES = {
     "good": case([PENDING, AT_WORK, SAVING, DONE], logs={"base": "epoch 1\n"}),
     "worker": case([PENDING, AT_WORK, AT_WORK, SAVING, DONE], options={"deferrable": False}),
+    "expired": case([PENDING, "expired", AT_WORK, DONE], options={"deferrable": False}),
     "long": case(printed(LONG)["pod"], logs={"take": printed(LONG)["log"]}),
     "torn": case(printed(LONG, torn=True)["pod"], logs={"take": printed(LONG)["log"]}),
     "adopted": case([AT_WORK, DONE], adopted=True),
+    "adopted-late": case([SAVING, SAVING, DONE], adopted=True, seen=SAVING),
+    "kept": case([DONE], adopted=True, seen=DONE, options={"on_finish_action": "keep_pod"}),
     "evicted": case([AT_WORK, SHUT_DOWN], [AT_WORK, SHUT_DOWN], [AT_WORK, DONE]),
     "evicted-worker": case([AT_WORK, SHUT_DOWN], [AT_WORK, DONE], options={"deferrable": False}),
     "gone": case([AT_WORK, AT_WORK, None], [AT_WORK, DONE]),
@@ -101,7 +104,7 @@ def losses(ran, name):
     return [each["metadata"]["labels"]["tuneline/loss"] for each in ran[name]["pods"]]
 
 
-@pytest.mark.parametrize("name", ["good", "worker", "long", "adopted"])
+@pytest.mark.parametrize("name", ["good", "worker", "expired", "long", "adopted", "adopted-late"])
 def test_a_pod_that_did_its_work_gives_its_outputs(ran, name):
     found = task(ran, name)
     assert (found["state"], found["attempts"]) == ("SUCCEEDED", 1)
@@ -109,6 +112,12 @@ def test_a_pod_that_did_its_work_gives_its_outputs(ran, name):
     [model] = found["outputs"]["artifacts"]["model"]
     assert (model["uri"], model["metadata"]) == ("s3://lines/model", {"r": 8})
     assert len(ran[name]["pods"]) == len(ran[name]["deleted"]) == 1
+
+
+def test_a_pod_that_had_ended_before_it_was_watched_gives_its_outputs(ran):
+    found = task(ran, "kept")
+    assert (found["state"], found["outputs"]["parameters"]) == ("SUCCEEDED", {"rows": 7})
+    assert (len(ran["kept"]["pods"]), ran["kept"]["deleted"]) == (1, [])
 
 
 def test_what_is_sent_is_what_kubernetes_takes(ran):

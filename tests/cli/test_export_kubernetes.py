@@ -110,14 +110,18 @@ def test_a_project_that_is_served_here_is_refused(project):
 class Server(BaseHTTPRequestHandler):
     """What a server of ours says of one endpoint and its release."""
 
-    live = "reviews@1.2.0"
+    live, base = "reviews@1.2.0", None
 
     def do_GET(self):
         manifest = {"adapter_digest": "sha256:0123456789abcdef0123", "recipe": {"r": 16}}
         found = {
             "/healthz": {"ok": True, "version": "0.1.0"},
             "/api/v1/endpoints/reviews/live": {"release": self.live, "digest": None, "package": None},
-            "/api/v1/releases/reviews@1.2.0": {"release": "reviews@1.2.0", "manifest": manifest},
+            "/api/v1/releases/reviews@1.2.0": {
+                "release": "reviews@1.2.0",
+                "manifest": manifest,
+                "base": self.base,
+            },
         }.get(unquote(self.path))
         data = json.dumps(found or {"error": {"code": "not_found", "message": self.path}}).encode()
         self.send_response(200 if found else 404)
@@ -148,3 +152,26 @@ def test_what_is_live_is_exported_with_its_adapter_and_rank(project, monkeypatch
         monkeypatch.setattr(Server, "live", None)
         with pytest.raises(SpecError, match="Nothing is live at the endpoint `reviews`"):
             export(project)
+
+
+def test_a_base_that_the_project_does_not_name_is_the_one_that_was_trained_on(project, monkeypatch):
+    text = PROJECT.replace("    base: gs://bucket/models/gemma-3-1b-it\n", "")
+    (project / "tuneline.yaml").write_text(text)
+    with pytest.raises(SpecError, match="Where pods find the base of reviews@1.0.0") as raised:
+        export(project, *RELEASE)
+    assert "-p deploy.kubernetes.base=" in raised.value.hint
+    assert not (project / "k8s").exists()
+    export(project, *RELEASE, "-p", "deploy.kubernetes.base=gs://bucket/models/other")
+    with serving(Server) as port:
+        monkeypatch.setenv("TUNELINE_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setattr(Server, "base", {"uri": "x", "digest": "sha256:" + "c" * 64})
+        found = export(project)
+        assert f"Its base must lie at gs://bucket/adapters/bases/{'c' * 16}" in found.stderr
+    (name,) = [path for path in (project / "k8s").glob("deployment-*vllm*")]
+    volumes = {
+        each["name"]: each for each in yaml.safe_load(name.read_text())["spec"]["template"]["spec"]["volumes"]
+    }
+    attributes = volumes["base"]["csi"]["volumeAttributes"]
+    assert (attributes["bucketName"], attributes["mountOptions"]) == (
+        "bucket", f"implicit-dirs,only-dir=adapters/bases/{'c' * 16}",
+    )  # fmt: skip

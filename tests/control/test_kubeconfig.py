@@ -1,11 +1,16 @@
 """Who asks Kubernetes' API: a pod, or a kubeconfig; and that nothing secret of it is ever said."""
 
+import json
+import ssl
 import stat
 import sys
+from http.server import BaseHTTPRequestHandler
 
+import certifi
 import pytest
 import yaml
 from tests.kubernetes_api import api_server
+from tests.vllm_server import serving
 
 from tuneline.control.cluster_api import Api
 from tuneline.control.kubeconfig import Access, access
@@ -74,6 +79,32 @@ def test_a_file_that_is_none_is_said_to_be_none(tmp_path, text):
         access("", {"KUBECONFIG": str(tmp_path / "missing")})
 
 
+def test_a_cluster_s_own_authority_needs_no_more_than_kubernetes_asks_of_one(tmp_path, monkeypatch):
+    """Since Python 3.13 default contexts are strict, and refuse authorities of many clusters."""
+    usual = ssl.create_default_context
+
+    def strict(**given):
+        context = usual(**given)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    pod = tmp_path / "pod"
+    pod.mkdir()
+    (pod / "token").write_text("t")
+    (pod / "ca.crt").write_text(f"-----BEGIN{certifi.contents().split('-----BEGIN')[1]}")
+    found = [access("", {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, pod).verify]
+    env = config(tmp_path, token="t")
+    body = yaml.safe_load((tmp_path / "config").read_text())
+    body["clusters"][0]["cluster"] = {"server": "https://10.0.0.1", "certificate-authority": "pod/ca.crt"}
+    (tmp_path / "config").write_text(yaml.safe_dump(body))
+    found.append(access("", env).verify)
+    for context in found:
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+        assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+        assert context.cert_store_stats()["x509_ca"] == 1
+
+
 def api(url, bearer="t0k3n"):
     return Api(Access(url, True, lambda: bearer, "the test"), "ml")
 
@@ -92,6 +123,31 @@ def test_what_the_api_refuses_is_one_error_that_says_what_to_do(tmp_path):
             nobody.list("Service", {"a": "b"})
         assert "as the test" in refused.value.hint
         nobody.close()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """What comes back through the API's proxy: its own refusal, or that of the pod behind it."""
+
+    def do_GET(self):
+        status = {"kind": "Status", "apiVersion": "v1", "message": 'cannot get resource "pods/proxy"'}
+        body = json.dumps(status if "/mine/" in self.path else {"error": "wrong key"}).encode()
+        self.send_response(403)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        return
+
+
+def test_a_right_to_ask_pods_that_is_missing_is_told_from_what_a_pod_refuses():
+    with serving(Refusing) as port:
+        client = api(f"http://127.0.0.1:{port}")
+        with pytest.raises(SettingError, match="pods/proxy") as raised:
+            client.ask("mine", 8000, "GET", "/mine/models")
+        assert "Role" in raised.value.hint
+        assert client.ask("pod", 8000, "GET", "/v1/models")[0] == 403
+        client.close()
 
 
 def test_an_api_that_is_away_is_the_network_s_fault_and_its_token_is_not_told():

@@ -61,9 +61,9 @@ def text_of(values: Path, *words: str, release: str = "tuneline") -> str:
     return done.stdout
 
 
-def refused(values: Path, *words: str) -> str:
+def refused(values: Path, *words: str, release: str = "tuneline") -> str:
     """Why `helm template` takes no such values."""
-    done = helm("template", "tuneline", CHART, "--values", values, *words)
+    done = helm("template", release, CHART, "--values", values, *words)
     assert done.returncode != 0, f"taken: {words}"
     return done.stderr
 

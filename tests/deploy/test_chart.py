@@ -12,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from tests.deploy import charts
+from tests.pod_security import forbidden
 
 from tuneline.settings import Settings
 
@@ -59,19 +60,40 @@ def test_every_manifest_is_valid(values):
     for body in bodies:
         if body["kind"] not in MONITORS:
             kubernetes_validate.validate(body, charts.KUBERNETES, strict=True)
-        assert body["metadata"]["namespace"] == "ml"
-    names = [(body["kind"], body["metadata"]["name"]) for body in bodies]
+        rights = body["kind"] in ("Role", "RoleBinding")
+        assert body["metadata"]["namespace"] in (("ml", "models") if rights else ("ml",))
+    names = [(body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]) for body in bodies]
     assert len(set(names)) == len(names)
 
 
 @slow
 def test_monitors_are_valid_and_ask_what_the_controller_starts():
     found = [body for body in charts.rendered(charts.EVERYTHING) if body["kind"] in MONITORS]
-    assert [body["kind"] for body in found] == ["PodMonitor", "ServiceMonitor"]
+    assert sorted(body["kind"] for body in found) == ["PodMonitor", "ServiceMonitor", "ServiceMonitor"]
     assert all(body["metadata"]["labels"]["release"] == "prometheus" for body in found)
+    named = {body["metadata"]["name"]: body for body in found}
+    (routers,) = named["tuneline-server-routers"]["spec"]["podMetricsEndpoints"]
+    assert (routers["port"], routers["path"]) == ("http", "/router/metrics")
+    (server,) = named["tuneline-server"]["spec"]["endpoints"]
+    assert (server["path"], server["authorization"]["credentials"]) == (
+        "/metrics", {"name": "tuneline-tokens", "key": "grafana"},
+    )  # fmt: skip
+    (service,) = charts.of_kind(charts.rendered(charts.EVERYTHING), "Service")
+    assert (
+        named["tuneline-server"]["spec"]["selector"]["matchLabels"].items()
+        <= service["metadata"]["labels"].items()
+    )
     charts.check_monitors(found)
+    engines = named["tuneline-server-engines"]
+    assert engines["spec"]["namespaceSelector"] == {"matchNames": ["ml", "models"]}
     with pytest.raises(AssertionError, match="must be array"):
-        charts.check_monitors([found[1] | {"spec": found[1]["spec"] | {"endpoints": 3}}])
+        charts.check_monitors([engines | {"spec": engines["spec"] | {"endpoints": 3}}])
+
+
+@slow
+def test_a_server_without_a_token_for_it_is_not_scraped():
+    found = charts.rendered(charts.EVERYTHING, "--set=monitoring.token=")
+    assert "tuneline-server" not in [body["metadata"]["name"] for body in found if body["kind"] in MONITORS]
 
 
 @slow
@@ -110,6 +132,13 @@ def test_what_is_missing_is_said_at_once_and_what_to_do(tmp_path):
 
 
 @slow
+@pytest.mark.parametrize("release", ["1st", "my.line"])
+def test_a_release_whose_service_could_have_no_such_name_is_refused(release):
+    """Helm takes it, and the API would refuse the Service alone, when all else is there."""
+    assert f"the release is called {release}" in charts.refused(charts.SMALLEST, release=release)
+
+
+@slow
 @each
 def test_every_pod_is_hardened_and_its_image_is_a_digest(values):
     specs = [
@@ -119,14 +148,10 @@ def test_every_pod_is_hardened_and_its_image_is_a_digest(values):
     ]
     assert len(specs) == 2
     for spec in specs:
-        assert spec["securityContext"]["runAsNonRoot"] is True
-        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert forbidden(spec) == []
         assert spec["enableServiceLinks"] is False
         for container in [*spec.get("initContainers", []), *spec["containers"]]:
-            security = container["securityContext"]
-            assert security["readOnlyRootFilesystem"] is True
-            assert security["allowPrivilegeEscalation"] is False
-            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert "@sha256:" in container["image"]
             assert container["resources"]["limits"]["memory"]
 
@@ -168,8 +193,21 @@ def test_each_right_is_given_by_itself(right, resources):
     (binding,) = charts.of_kind(bodies, "RoleBinding")
     (server,) = charts.of_kind(bodies, "Deployment")
     pod = server["spec"]["template"]["spec"]
-    assert binding["subjects"][0]["name"] == pod["serviceAccountName"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": pod["serviceAccountName"], "namespace": "ml"}
+    ]
+    assert not any("watch" in rule["verbs"] for rule in role["rules"])
     assert pod["automountServiceAccountToken"] is True
+
+
+@slow
+def test_the_same_rights_are_given_in_further_namespaces_once_each():
+    bodies = charts.rendered(charts.EVERYTHING)
+    roles = {role["metadata"]["namespace"]: role["rules"] for role in charts.of_kind(bodies, "Role")}
+    assert list(roles) == ["ml", "models"]
+    assert roles["ml"] == roles["models"]
+    for binding in charts.of_kind(bodies, "RoleBinding"):
+        assert binding["subjects"][0]["namespace"] == "ml"
 
 
 @slow
@@ -215,6 +253,7 @@ def test_notes_say_how_to_reach_it():
     words = ("install", "tuneline", charts.CHART, "--dry-run=client", "--namespace", "ml", "--values")
     notes = charts.helm(*words, charts.EVERYTHING).stdout.partition("NOTES:")[2]
     assert "TUNELINE_URL=https://tuneline.example\n" in notes
+    assert "create secret generic tuneline --from-literal=token=" in notes
     plain = charts.helm(*words, charts.SMALLEST).stdout.partition("NOTES:")[2]
     assert "port-forward service/tuneline-server 8080:80" in plain
     assert "SQLite" in plain

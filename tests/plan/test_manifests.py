@@ -8,11 +8,12 @@ import jsonschema
 import pytest
 import yaml
 from tests.kubernetes_schemas import check
+from tests.pod_security import forbidden
 
 from tuneline.errors import SpecError
 from tuneline.export.kubernetes import script
 from tuneline.plan.capacity import capacity
-from tuneline.plan.manifests import manifests
+from tuneline.plan.manifests import least, manifests
 from tuneline.plan.standing import Placed, engines, slug, wanted_of
 from tuneline.spec.project import load
 from tuneline.spec.serving import Kubernetes
@@ -112,13 +113,25 @@ def test_pods_run_as_nobody_write_nothing_and_name_images_by_digest(name):
         if each["kind"] != "Deployment":
             continue
         pod = each["spec"]["template"]["spec"]
-        assert pod["securityContext"]["runAsNonRoot"]
+        assert forbidden(pod) == []
         assert not pod["automountServiceAccountToken"]
         assert container(each)["securityContext"]["readOnlyRootFilesystem"]
         assert "@sha256:" in container(each)["image"]
         assert container(each)["resources"]["requests"]["memory"]
         selected = each["spec"]["selector"]["matchLabels"]
         assert selected.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_check_of_pods_refuses_what_restricted_forbids():
+    pod = one(made(wanted()), "Deployment", "vllm")["spec"]["template"]["spec"]
+    assert forbidden({**pod, "hostNetwork": True}) == ["hostNetwork: true"]
+    assert forbidden({**pod, "volumes": [{"name": "x", "hostPath": {"path": "/"}}]}) == [
+        "volume x is a hostPath"
+    ]
+    assert len(forbidden({**pod, "securityContext": {}})) == 2
+    (inner,) = pod["containers"]
+    wrong = {"privileged": True, "runAsUser": 0, "capabilities": {"add": ["SYS_PTRACE"]}}
+    assert len(forbidden({**pod, "initContainers": [{**inner, "securityContext": wrong}]})) == 5
 
 
 def test_revisions_of_one_base_share_an_engine_and_another_base_has_another():
@@ -189,6 +202,17 @@ def test_a_start_may_take_as_long_as_the_weights_take():
     assert 300 < large["failureThreshold"] * large["periodSeconds"] < 330
 
 
+def test_the_cache_beside_a_pod_is_within_what_the_pod_may_write():
+    """Else the kubelet evicts it: it compares all emptyDirs with the limits of all containers together."""
+    template = one(made(wanted()), "Deployment", "vllm")["spec"]["template"]
+    limit = int(template["metadata"]["annotations"]["gke-gcsfuse/ephemeral-storage-limit"].removesuffix("Gi"))
+    volumes = {each["name"]: each for each in template["spec"]["volumes"]}
+    cache = int(volumes["gke-gcsfuse-cache"]["emptyDir"]["sizeLimit"].removesuffix("Gi"))
+    assert limit >= cache + 5
+    adapters = one(made(wanted(base="pvc://models/base")), "Deployment", "vllm")["spec"]["template"]
+    assert adapters["metadata"]["annotations"] == {"gke-gcsfuse/volumes": "true"}
+
+
 def test_weights_of_the_route_follow_the_rollout_s():
     rule = one(made(VARIANTS["canary"]), "HTTPRoute")["spec"]["rules"][0]
     assert [(each["name"], each["weight"]) for each in rule["backendRefs"]] == [
@@ -218,7 +242,10 @@ def test_where_users_stay_with_a_release_one_router_has_all_and_the_weights():
 def test_scaling_leaves_the_number_of_pods_to_the_scaler():
     found = made(VARIANTS["hpa"])
     assert "replicas" not in one(found, "Deployment", "vllm")["spec"]
+    name = one(found, "Deployment", "vllm")["metadata"]["name"]
     hpa = one(found, "HorizontalPodAutoscaler")["spec"]
+    assert least(made(wanted(replicas=2, max_replicas=4)), name) == 2
+    assert least(made(wanted()), name) == 1
     assert (hpa["minReplicas"], hpa["maxReplicas"]) == (1, 4)
     assert hpa["metrics"][0]["pods"]["metric"]["name"] == "vllm:num_requests_waiting"
     trigger = one(made(VARIANTS["keda"]), "ScaledObject")["spec"]["triggers"][0]["metadata"]
@@ -234,6 +261,13 @@ def test_scaling_leaves_the_number_of_pods_to_the_scaler():
 )  # fmt: skip
 def test_gpus_are_the_smallest_power_of_two_that_holds_the_weights(base, accelerator, gpus):
     assert capacity(Kubernetes(accelerator=accelerator), base).gpus == gpus
+
+
+def test_shared_memory_is_part_of_what_a_pod_may_take():
+    one_gpu, eight = (capacity(Kubernetes(gpus=number), "gemma-3-1b") for number in (1, 8))
+    assert (one_gpu.shm_gb, eight.shm_gb) == (2, 16)
+    assert eight.memory_gb - one_gpu.memory_gb == 14
+    assert eight.memory_gb > eight.shm_gb
 
 
 def test_a_base_that_nothing_holds_is_refused():

@@ -31,7 +31,7 @@ on:
         spot: gke
         requests: {memory: 24Gi}
         limits: {memory: 32Gi}
-        tolerations: [{key: nvidia.com/gpu, operator: Exists, tolerationSeconds: 60}]
+        tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoExecute, tolerationSeconds: 60}]
         timeout: 6h
         run_as_user: 1000
         run_as_root: false
@@ -67,6 +67,8 @@ def test_a_step_has_its_own_keys_over_those_for_all_and_the_project_over_the_def
         "nvidia.com/gpu",
         "cloud.google.com/gke-spot",
     ]
+    tolerated = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    assert found["score"]["tolerations"] == [tolerated]  # of nodes with GPUs, where it asks for some
     assert "steps" not in found["tune"]
 
 
@@ -103,7 +105,7 @@ def test_what_kubeflow_has_words_for_goes_into_the_pipeline(project, steps):
         },
     }  # fmt: skip
     assert tune.platform["tolerations"] == [
-        {"key": "nvidia.com/gpu", "operator": "Exists", "tolerationSeconds": "60"},
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": "60"},
         {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"},
     ]
     assert tune.platform["securityContext"] == {"runAsUser": "1000", "runAsNonRoot": True}

@@ -17,7 +17,7 @@ def pod(tmp_path):
             file.write_text(json.dumps([
                 {"name": name, "path": path, "required": required} for name, path, required in listed
             ]))  # fmt: skip
-            return main([f"http://127.0.0.1:{port}", str(file)])
+            return main([f"http://127.0.0.1:{port}", str(file), str(tmp_path / "kept.json")])
 
         yield vllm, probe
 
@@ -35,6 +35,22 @@ def test_what_is_listed_no_more_is_unloaded_and_the_base_stays(pod):
     assert [each["id"] for each in vllm.models()] == ["base", "m@1.1.0"]
 
 
+def test_what_the_server_loaded_stays_while_the_mounted_list_is_still_the_old_one(pod):
+    """The kubelet brings a changed ConfigMap within a minute or two; the server loads an adapter at once."""
+    vllm, probe = pod
+    old = ("m@1.0.0", "/adapters/m/1", True)
+    probe(old)
+    vllm.load("m@1.1.0", "/adapters/m/2")
+    assert probe(old) == 0
+    assert set(vllm.loaded) == {"m@1.0.0", "m@1.1.0"}
+    probe(old, ("m@1.1.0", "/adapters/m/2", False))
+    probe(old)
+    assert set(vllm.loaded) == {"m@1.0.0"}
+    vllm.load("m@1.1.0", "/adapters/m/2")  # it is wanted again, and the list lags again
+    probe(old)
+    assert set(vllm.loaded) == {"m@1.0.0", "m@1.1.0"}
+
+
 def test_a_pod_without_the_live_adapter_is_not_ready(pod, capsys):
     _, probe = pod
     assert probe(("m@1.0.0", "/adapters/bad", True)) == 1
@@ -49,5 +65,5 @@ def test_a_candidate_that_does_not_load_takes_no_pod_from_what_is_live(pod):
 
 def test_a_server_that_is_not_there_is_not_ready(tmp_path, capsys):
     (tmp_path / "adapters.json").write_text("[]")
-    assert main(["http://127.0.0.1:9", str(tmp_path / "adapters.json")]) == 1
+    assert main(["http://127.0.0.1:9", *(str(tmp_path / name) for name in ("adapters.json", "kept"))]) == 1
     assert "cannot be asked" in capsys.readouterr().err

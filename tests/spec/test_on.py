@@ -117,3 +117,17 @@ def test_a_file_of_defaults_that_cannot_be_used_is_a_setting_that_cannot(tmp_pat
         read_defaults(file)
     assert "TUNELINE_ON" in caught.value.message
     assert said in caught.value.message + " ".join(caught.value.details)
+
+
+@pytest.mark.parametrize(
+    "toleration, said",
+    [
+        ("{key: gpu, operator: Exists, tolerationSeconds: 60}", "which `effect: NoExecute` alone takes"),
+        ("{key: gpu, operator: Exists, value: x}", "which `operator: Exists` does not take"),
+        ("{effect: NoSchedule}", "must have `operator: Exists`"),
+    ],
+)
+def test_a_toleration_that_kubernetes_would_refuse_is_refused_here(toleration, said):
+    with pytest.raises(SpecError) as raised:
+        project(f"on: {{kubernetes: {{tolerations: [{toleration}]}}}}\n")
+    assert any(said in each for each in raised.value.details)

@@ -70,6 +70,19 @@ def test_a_fault_is_told_with_its_line(given, line, said):
     )
 
 
+@pytest.mark.parametrize(
+    "endpoint, said", [("3-stars", "begins with a letter"), ("a" * 41, "more than 40 characters")]
+)
+def test_an_endpoint_s_name_is_one_that_objects_can_have(endpoint, said):
+    """A Service's name is a DNS label that begins with a letter; an engine's has 16 characters more."""
+    text = TEXT.format(
+        runtime="vllm", on="kubernetes", keys="\n".join(f"    {k}: {v}" for k, v in KEYS.items())
+    )
+    with pytest.raises(SpecError) as raised:
+        parse(text.replace("deploy:\n", f"deploy:\n  endpoint: {endpoint}\n"), Path("/p"))
+    assert any(said in each for each in raised.value.details)
+
+
 def test_a_tag_is_taken_where_it_is_allowed():
     assert read(image="vllm/vllm-openai:v0.33.0", allow_tags="true").kubernetes.image.endswith(":v0.33.0")
 

@@ -41,7 +41,8 @@ def test_from_elsewhere_nothing_is_shown_without_a_token(far, tokens):
     tokens.create("ci", time.time())
     # fmt: off
     paths = ("/healthz", "/api/v1/runs", "/openapi.json", "/apis/v2beta1/runs", "/nowhere", "/loginx",
-             "/login/../api/v1/runs", "/static", "/artifacts/view?id=x", "/runs/x/logs?task=y&raw=true")
+             "/login/../api/v1/runs", "/static", "/artifacts/view?id=x", "/runs/x/logs?task=y&raw=true",
+             "/metrics")
     # fmt: on
     for path in paths:
         answer = far.get(path)

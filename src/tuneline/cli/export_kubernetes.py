@@ -51,6 +51,7 @@ def kubernetes(
             hint="Write `deploy: {on: kubernetes, ...}`; docs/kubernetes.md has an example.",
         )
     placed = _given(found, release, adapter) if adapter else _asked(found, release)
+    _check_base(found, placed)
     wanted = wanted_of(found.value("deploy"), found.base_model, [placed])
     written = write(wanted, output)
     pods = wanted.kubernetes.replicas
@@ -61,10 +62,23 @@ def kubernetes(
         return
     for name in written.files:
         click.echo(output / name)
+    if placed.base and not found.deploy.kubernetes.base:
+        say(f"Its base must lie at {placed.base}: a server that serves it on a cluster puts it there.")
     say(f"{placed.release}: {len(written.changed)} files changed, {len(written.removed)} removed.")
     for name, text in takes.items():
         say(f"{name} takes {text}.")
     say(f"Next: kubectl apply -k {output}")
+
+
+def _check_base(project: "Project", placed: "Placed") -> None:
+    """Raises SpecError where nobody says where the base is."""
+    if project.deploy.runtime != "vllm" or placed.base or project.deploy.kubernetes.base:
+        return
+    raise SpecError(
+        f"Where pods find the base of {placed.release} is not said: `deploy.kubernetes.base` is not set.",
+        hint="Give it, e.g. `-p deploy.kubernetes.base=gs://BUCKET/PATH`: only a server that has the release "
+        "knows its base, and puts it beside the adapters.",
+    )
 
 
 def _given(project: "Project", release: str | None, adapter: str) -> "Placed":
@@ -78,7 +92,7 @@ def _asked(project: "Project", release: str | None) -> "Placed":
     """What a server knows of the release; without one, or anything live, the base as it is."""
     from tuneline.cli.connect import settings  # noqa: PLC0415 - httpx
     from tuneline.client import find_server  # noqa: PLC0415
-    from tuneline.plan.standing import Placed, files_of, rank_of  # noqa: PLC0415
+    from tuneline.plan.standing import Placed, base_place, files_of, rank_of  # noqa: PLC0415
 
     client, deploy = find_server(settings()), project.deploy
     if client is None and release is None and deploy.runtime == "vllm" and deploy.kubernetes.base:
@@ -87,7 +101,8 @@ def _asked(project: "Project", release: str | None) -> "Placed":
     if client is None:
         raise SpecError(
             "No server runs here that knows the release and its adapter.",
-            hint="Start it with `tuneline up -d`, or give --release and --adapter.",
+            hint=f"Start it with `tuneline up -d`, or give both: --release {project.name}@1.0.0 --adapter "
+            f"{project.name}/1.0.0. Where `deploy.kubernetes.base` is set, the base alone can be served.",
         )
     with client:
         name = release or _live(client, project.deploy.endpoint)
@@ -99,7 +114,9 @@ def _asked(project: "Project", release: str | None) -> "Placed":
             f"`deploy.kubernetes.adapters` holds images, and nobody here knows that of {name}.",
             hint=f"Give it: --release {name} --adapter IMAGE@sha256:...",
         )
-    return Placed(name.rpartition("@")[2], name, files, rank_of(body["manifest"]))
+    digest = str((body.get("base") or {}).get("digest") or "")
+    base = base_place(deploy.kubernetes, digest) if runtime == "vllm" and digest else ""
+    return Placed(name.rpartition("@")[2], name, files, rank_of(body["manifest"]), base)
 
 
 def _live(client: Any, endpoint: str) -> str:

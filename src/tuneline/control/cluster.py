@@ -9,18 +9,18 @@ import base64
 import json
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneline.control.cluster_api import Api, Object
+from tuneline.control.cluster_api import Api, Object, owns_replicas
 from tuneline.control.cluster_lines import Pulled, segments_of
 from tuneline.control.cluster_sight import Sight, runs
 from tuneline.errors import NetworkError, TransientError, TunelineError
 from tuneline.plan.manifest_engine import adapter_list
 from tuneline.plan.manifest_router import routers, secret_name, traffic
-from tuneline.plan.manifests import KINDS, manifests
-from tuneline.plan.pod_story import available, hopeless, is_ready, story
+from tuneline.plan.manifests import KINDS, least, manifests
+from tuneline.plan.pod_story import available, hopeless, is_ready, serving, story
 from tuneline.plan.standing import (
     ADMIN_PORT,
     DOMAIN,
@@ -38,8 +38,8 @@ from tuneline.types import digest_json
 LOG = logging.getLogger("tuneline.control")
 AGAIN_S = 60.0
 LOAD_S = 60.0
-PULL_PATIENCE_S = 180.0
-"""How long an image may fail to be pulled."""
+PULL_PATIENCE_S = 300.0
+"""How long an image may fail to be pulled, once the pod has a node."""
 
 
 class Cluster:
@@ -75,7 +75,7 @@ class Cluster:
                 continue
             name, digest = (each["kind"], each["metadata"]["name"]), digest_json(each)
             if self._applied.get(name) != digest:
-                self._api.apply(each)
+                self._api.apply(self._with_pods(each, found))
                 self._applied[name] = digest
         if self.held_back:  # what the route names now must stay until then
             return
@@ -90,6 +90,22 @@ class Cluster:
         backends = [each for rule in manifest["spec"]["rules"] for each in rule["backendRefs"]]
         asked = [each["name"] for each in backends if each.get("weight", 1) > 0]
         return not all(available(self._sight.deployments.get(name)) for name in asked)
+
+    def _with_pods(self, manifest: Manifest, found: Sequence[Manifest]) -> Manifest:
+        """A Deployment whose number of pods is a scaler's, with the number that is there while that is ours.
+
+        A field that its applier leaves out is deleted, and the API then makes it one pod: so it stays until
+        the scaler has set it once, as Kubernetes' page on server-side apply has it. A new one begins with the
+        least.
+        """
+        if manifest["kind"] != "Deployment" or "replicas" in manifest["spec"]:
+            return manifest
+        name = manifest["metadata"]["name"]
+        there = self._api.get("Deployment", name)
+        if there is not None and not owns_replicas(there):
+            return manifest
+        number = there["spec"].get("replicas", 1) if there is not None else least(found, name)
+        return {**manifest, "spec": {"replicas": number, **manifest["spec"]}}
 
     def remove_all(self) -> None:
         """Nothing of the endpoint stays. Raises: TunelineError."""
@@ -134,20 +150,26 @@ class Cluster:
 
     def _load(self, wanted: Wanted, sight: Sight) -> None:
         loaded: dict[str, frozenset[str]] = {}
+        somewhere: dict[str, frozenset[str]] = {}
         refused: dict[str, str] = {}
         for engine in engines(wanted):
             listed = {each["name"]: each["path"] for each in adapter_list(wanted, engine)}
             pods = [pod["metadata"]["name"] for pod in sight.of(engine.name) if runs(pod)] if listed else []
             have = [self._load_pod(pod, listed, refused) for pod in pods]
-            loaded[engine.name] = frozenset.intersection(*have) if have else frozenset()
-        sight.loaded, sight.refused = loaded, refused
+            known = [each for each in have if each is not None]
+            loaded[engine.name] = frozenset.intersection(*known) if known and known == have else frozenset()
+            if known:
+                somewhere[engine.name] = frozenset.union(*known)
+        sight.loaded, sight.somewhere, sight.refused = loaded, somewhere, refused
 
-    def _load_pod(self, pod: str, listed: Mapping[str, str], refused: dict[str, str]) -> frozenset[str]:
-        """Load what a pod lacks; what it has then."""
+    def _load_pod(
+        self, pod: str, listed: Mapping[str, str], refused: dict[str, str]
+    ) -> frozenset[str] | None:
+        """Load what a pod lacks; what it has then, None if it cannot be asked now."""
         try:
             status, body = self._api.ask(pod, PORT, "GET", "/v1/models")
             if status != 200:
-                return frozenset()
+                return None
             have = {str(each["id"]) for each in json.loads(body)["data"]}
             for name, path in listed.items():
                 if name in have:
@@ -163,7 +185,7 @@ class Cluster:
                     refused[name] = f"vLLM in {pod} did not load its adapter: {text[:500]}"
             return frozenset(have)
         except (NetworkError, ValueError, KeyError):
-            return frozenset()
+            return None
 
     def _ask_routers(self, wanted: Wanted, sight: Sight) -> None:
         """Tell router pods what is newer, hear what they apply and have under way, and bring their lines."""
@@ -210,7 +232,7 @@ class Cluster:
     # Of one revision
 
     def ready(self, wanted: Wanted, revision: Placed, sight: Sight) -> bool:
-        """Whether it could be asked now: engine, adapter, and its router."""
+        """Whether it may be given requests: all pods of its engine with its adapter, and of its router."""
         engine = engine_of(wanted, revision)
         if not available(sight.deployments.get(engine.name)):
             return False
@@ -222,12 +244,24 @@ class Cluster:
             return False
         return available(sight.deployments.get(router_of(wanted, revision)))
 
-    def hopeless(self, wanted: Wanted, revision: Placed, sight: Sight, waited_s: float) -> str:
+    def serves(self, wanted: Wanted, revision: Placed, sight: Sight) -> bool:
+        """Whether one that was ready still answers: any pod of its engine, and any of its router, is enough.
+
+        Pods that a scaler adds, a drain moves or that cannot be asked at this look take nothing from it.
+        """
+        engine = engine_of(wanted, revision)
+        adapter = wanted.runtime == "vllm" and revision.files
+        if adapter and revision.release not in sight.somewhere.get(engine.name, {revision.release}):
+            return False
+        names = (engine.name, router_of(wanted, revision))
+        return all(serving(sight.deployments.get(name)) for name in names)
+
+    def hopeless(self, wanted: Wanted, revision: Placed, sight: Sight, now: float) -> str:
         """Why it will not get ready; empty if it may."""
         if said := sight.refused.get(revision.release):
             return said
         for name in (engine_of(wanted, revision).name, router_of(wanted, revision)):
-            if reason := hopeless(sight.of(name), waited_s, PULL_PATIENCE_S):
+            if reason := hopeless(sight.of(name), now, PULL_PATIENCE_S):
                 return f"No pod of {name} gets ready: {reason}."
         return ""
 

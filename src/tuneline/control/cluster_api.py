@@ -111,13 +111,18 @@ class Api:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> tuple[int, bytes]:
-        """Status and body of a request to a pod. Raises: NetworkError if the API does not answer."""
+        """Status and body of a request to a pod.
+
+        Raises: NetworkError if the API does not answer; SettingError if it is the API that refuses.
+        """
         content = None if body is None else json.dumps(body)
         given = {"content-type": "application/json", **(headers or {})}
         answer = self._send(
             method, f"{self._path('Pod', f'{pod}:{port}')}/proxy{path}",
             content=content, headers=given, timeout=timeout_s,
         )  # fmt: skip
+        if answer.status_code in (401, 403) and _is_status(answer):
+            raise self._error(method, str(answer.request.url.path), answer)
         return answer.status_code, answer.content
 
     def _path(self, kind: str, name: str = "") -> str:
@@ -164,3 +169,21 @@ class Api:
         if answer.status_code in (400, 422):
             return SpecError(what, hint="Change `deploy.kubernetes`, and run the project again.")
         return TransientError(what)
+
+
+def _is_status(answer: httpx.Response) -> bool:
+    """Whether it is the API's own word, and not that of the pod behind it."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return False
+    return isinstance(body, dict) and (body.get("kind"), body.get("apiVersion")) == ("Status", "v1")
+
+
+def owns_replicas(deployment: Mapping[str, Any]) -> bool:
+    """Whether the number of a Deployment's pods is ours, by what the API keeps of who set which field."""
+    for each in deployment["metadata"].get("managedFields") or []:
+        mine = each.get("manager") == MANAGER and each.get("operation") == "Apply"
+        if mine and "f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {}):
+            return True
+    return False

@@ -202,8 +202,13 @@ class ClusterEndpoint:
         for each in self._revisions.values():
             if each.id not in places:
                 continue
-            lost = each.state is State.READY and each.role is not Role.LIVE and each.id not in ready
-            if not lost and not self._gone(cluster, wanted, places[each.id], sight, each, now):
+            place = places[each.id]
+            lost = (
+                each.state is State.READY
+                and each.role is not Role.LIVE
+                and not cluster.serves(wanted, place, sight)
+            )
+            if not lost and not self._gone(cluster, wanted, place, sight, each, now):
                 alive.add(each.id)
         self._alive = frozenset(alive)
         acknowledged, in_flight = self._routes.acknowledged()
@@ -226,7 +231,7 @@ class ClusterEndpoint:
         """Whether a revision that starts will never be ready; the live one is Kubernetes' to bring back."""
         if each.role is Role.LIVE or each.state is State.READY:
             return False
-        return bool(cluster.hopeless(wanted, place, sight, now - each.since))
+        return bool(cluster.hopeless(wanted, place, sight, now))
 
     # Act
 
@@ -325,7 +330,7 @@ class ClusterEndpoint:
         reason, why = action.reason, ""
         place = next((each for each in wanted.revisions if each.id == action.id), None)
         if place is not None:
-            why = cluster.hopeless(wanted, place, sight, now - revision.since)
+            why = cluster.hopeless(wanted, place, sight, now)
             reason = why or action.reason.replace("Its runtime ended.", "None of its pods is ready any more.")
             reason = f"{reason} {cluster.story(wanted, place, sight)}".strip()
         LOG.warning("%s: revision %s is down: %s", self.name, revision.id, reason)

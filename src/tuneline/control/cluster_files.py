@@ -13,7 +13,7 @@ from typing import Any
 from tuneline.errors import ModelError, SettingError
 from tuneline.execute import objects
 from tuneline.plan.endpoints import ReleaseFacts
-from tuneline.plan.standing import VLLM, Placed, files_of, rank_of
+from tuneline.plan.standing import VLLM, Placed, base_folder, base_place, files_of, rank_of
 from tuneline.spec.serving import Kubernetes
 
 DONE = ".complete"
@@ -25,7 +25,7 @@ NOT_FOR_PODS = frozenset(("base.gguf",))
 def placed(id: str, release: ReleaseFacts, runtime: str, kubernetes: Kubernetes) -> Placed:
     """Where the pods find what the revision is made of."""
     files = files_of(release.model, release.manifest, runtime)
-    base = kubernetes.base or (f"{kubernetes.adapters.rstrip('/')}/{_base_folder(release)}")
+    base = base_place(kubernetes, _base_digest(release))
     rank = rank_of(release.manifest) if runtime == VLLM else 0
     return Placed(id, release.release, files, rank, base if runtime == VLLM else "")
 
@@ -42,12 +42,11 @@ def put(release: ReleaseFacts, runtime: str, kubernetes: Kubernetes) -> None:
     source = release.package / "adapter" if runtime == VLLM else release.package
     _put_folder(source, f"{target.rstrip('/')}/{files_of(release.model, release.manifest, runtime)}")
     if runtime == VLLM and not kubernetes.base:
-        _put_folder(release.base, f"{target.rstrip('/')}/{_base_folder(release)}")
+        _put_folder(release.base, f"{target.rstrip('/')}/{base_folder(_base_digest(release))}")
 
 
-def _base_folder(release: ReleaseFacts) -> str:
-    digest = str(release.proof.get("base_digest", ""))
-    return f"bases/{digest.removeprefix('sha256:')[:16]}"
+def _base_digest(release: ReleaseFacts) -> str:
+    return str(release.proof.get("base_digest", ""))
 
 
 def _put_folder(source: Path, target: str) -> None:

@@ -15,7 +15,9 @@ class Sight:
     pods: Sequence[Object] = ()
     route: Object | None = None
     loaded: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Adapters by engine: those that every ready pod of it has."""
+    """Adapters by engine: those that every pod of it that runs has."""
+    somewhere: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Those that any pod of it has; an engine of which no pod could be asked is not there."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """By release: what vLLM said of an adapter that did not load."""
     acknowledged: int | None = None

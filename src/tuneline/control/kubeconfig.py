@@ -46,7 +46,8 @@ def access(context: str, env: Mapping[str, str] = os.environ, pod: Path = POD) -
     """
     host, port = env.get("KUBERNETES_SERVICE_HOST"), env.get("KUBERNETES_SERVICE_PORT", "443")
     if not context and host and (pod / "token").is_file():
-        verify = ssl.create_default_context(cafile=str(pod / "ca.crt"))
+        verify = _context()
+        verify.load_verify_locations(cafile=str(pod / "ca.crt"))
         name = f"[{host}]" if ":" in host else host
         token = _again(
             lambda: ((pod / "token").read_text(encoding="ascii").strip(), time.time() + AGAIN_S * 2)
@@ -82,7 +83,8 @@ def _of_file(body: Mapping[str, Any], context: str, file: Path) -> Access:
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], url: str, file: Path) -> ssl.SSLContext | bool:
     if not url.startswith("https:"):
         return True
-    context = ssl.create_default_context()
+    own = cluster.get("certificate-authority") or cluster.get("certificate-authority-data")
+    context = _context() if own else ssl.create_default_context()
     if cluster.get("insecure-skip-tls-verify"):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     elif authority := _content(cluster, "certificate-authority", file):
@@ -95,6 +97,14 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], url: str, file: Pa
                 path.touch(mode=0o600)
                 path.write_bytes(data)
             context.load_cert_chain(*map(str, paths))
+    return context
+
+
+def _context() -> ssl.SSLContext:
+    """For a cluster's own authority, and that one alone. Many lack what RFC 5280 demands, such as a key
+    identifier: `create_default_context` refuses those since Python 3.13, Kubernetes' own clients do not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 

@@ -60,7 +60,8 @@ def capacity(kubernetes: Kubernetes, base_model: str, runtime: str = "vllm") -> 
         return Capacity(0, NO_GPU, cpu, memory, 2, size, 2 * start_s)
     gpus = kubernetes.gpus or _gpus(size, kubernetes.accelerator)
     cpu = kubernetes.cpu or 4.0 * gpus
-    memory = kubernetes.memory_gb or float(math.ceil(size * 1.2 + 8))
+    # what lies in shared memory counts as the pod's: each further GPU brings 2 GB of it
+    memory = kubernetes.memory_gb or float(math.ceil(size * 1.2 + 8) + 2 * (gpus - 1))
     return Capacity(gpus, kubernetes.accelerator, cpu, memory, 2 * gpus, size, start_s)
 
 

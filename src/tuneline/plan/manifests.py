@@ -84,6 +84,15 @@ def _backend(service: str) -> dict[str, Any]:
     return {"group": "", "kind": "Service", "name": service, "port": 80}
 
 
+def least(found: Sequence[Manifest], name: str) -> int:
+    """The least number of pods that a scaler among them lets the Deployment `name` have; 1 without one."""
+    for each in found:
+        spec = each.get("spec") or {}
+        if (spec.get("scaleTargetRef") or {}).get("name") == name:
+            return int(spec.get("minReplicas") or spec.get("minReplicaCount") or 1)
+    return 1
+
+
 def file_name(manifest: Manifest) -> str:
     """`deployment-movie-reviews.yaml`."""
     return f"{manifest['kind'].lower()}-{manifest['metadata']['name']}.yaml"

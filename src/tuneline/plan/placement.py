@@ -38,7 +38,8 @@ def placements(
     those for all steps.
 
     written, defaults: `{"kubernetes": {...}}` as `spec.on_defaults` gives them. Mappings are merged key by
-    key, anything else is replaced. `spot` has become the labels and tolerations it stands for.
+    key, anything else is replaced. `spot` has become the labels and tolerations it stands for, and GPUs are
+    tolerated where they are asked for.
     """
     found: dict[str, On] = {}
     for step in steps:
@@ -50,6 +51,10 @@ def placements(
         selector, tolerations = SPOT_NODES.get(merged.get("spot", "none"), ({}, ()))
         if selector:
             merged["node_selector"] = {**merged.get("node_selector", {}), **selector}
+        gpu, said = merged.get("gpu_resource", "nvidia.com/gpu"), merged.get("tolerations", ())
+        if merged.get("gpus") and gpu not in {each.get("key") for each in said}:
+            # whose nodes are tainted by its name, on most clusters
+            tolerations = (*tolerations, {"key": gpu, "operator": "Exists", "effect": "NoSchedule"})
         if tolerations:
             merged["tolerations"] = [*merged.get("tolerations", ()), *tolerations]
         found[step] = merged

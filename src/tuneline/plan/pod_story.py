@@ -1,12 +1,17 @@
 """What pods say of why they are not ready, for people: pure, from objects as Kubernetes' API has them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
-HOPELESS = ("InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+HOPELESS = ("InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
 """Reasons of waiting that waiting does not change."""
 LOOPING = "CrashLoopBackOff"
-PULLING = ("ErrImagePull", "ImagePullBackOff")
+PASSING = (
+    "ErrImagePull", "ImagePullBackOff", "ImageInspectError", "CreateContainerError", "RunContainerError",
+)  # fmt: skip
+"""Those that may pass: a registry or a node that is busy for some minutes."""
 MAX_RESTARTS = 2
 """A container that ended more often than this, and never was ready, will not be."""
 Object = Mapping[str, Any]
@@ -29,12 +34,17 @@ def available(deployment: Object | None) -> bool:
     return seen and enough and wanted > 0
 
 
-def hopeless(pods: Sequence[Object], waited_s: float, patience_s: float) -> str:
+def serving(deployment: Object | None) -> bool:
+    """Whether any pod of a Deployment is ready: it answers while others start, are drained or scaled."""
+    return int(((deployment or {}).get("status") or {}).get("availableReplicas") or 0) > 0
+
+
+def hopeless(pods: Sequence[Object], now: float, patience_s: float) -> str:
     """Why none of the pods will get ready, by what they say; empty if one may.
 
-    waited_s: since they were asked for. patience_s: how long an image may fail to be pulled.
+    now: Unix seconds. patience_s: for how long after a pod came to its node an image may fail to be pulled.
     """
-    said = [reason for pod in pods if (reason := _hopeless(pod, waited_s > patience_s))]
+    said = [reason for pod in pods if (reason := _hopeless(pod, now - _begun(pod, now) > patience_s))]
     return said[0] if said and len(said) == len(pods) else ""
 
 
@@ -80,9 +90,16 @@ def _hopeless(pod: Object, impatient: bool) -> str:
     for each in (pod.get("status") or {}).get("containerStatuses") or []:
         waiting = ((each.get("state") or {}).get("waiting") or {}).get("reason", "")
         again = waiting == LOOPING and int(each.get("restartCount", 0)) > MAX_RESTARTS
-        if waiting in HOPELESS or again or (impatient and waiting in PULLING):
+        if waiting in HOPELESS or again or (impatient and waiting in PASSING):
             return str(waiting)
     return ""
+
+
+def _begun(pod: Object, now: float) -> float:
+    """When its node took it: the node itself may have come minutes after the pod was asked for."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(str((pod.get("status") or {}).get("startTime"))).timestamp()
+    return now
 
 
 def _condition(pod: Object, kind: str) -> str:

@@ -12,6 +12,10 @@ from typing import Any, Final
 GCS: Final = "gcsfuse.csi.storage.gke.io"
 GCS_CACHE: Final = "gke-gcsfuse-cache"
 """The name by which GKE's driver knows the volume that it caches files in."""
+SIDECAR: Final = "gke-gcsfuse"
+"""Of the annotations that say what the driver's container in the pod may take."""
+OWN_DISK_GB: Final = 10
+"""What the pod's other containers write beside that cache: compiled kernels, logs."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,23 @@ def mounted(place: str, name: str, at: str, cache_gb: float = 0.0) -> Mounted:
 def _bucket(bucket: str, inside: str, name: str, at: str, cache_gb: float) -> Mounted:
     options = ["implicit-dirs", *([f"only-dir={inside}"] if inside else [])]
     attributes = {"bucketName": bucket}
+    annotations = {f"{SIDECAR}/volumes": "true"}
     volumes: list[Mapping[str, Any]] = []
     if cache_gb:
-        attributes |= {"fileCacheCapacity": f"{math.ceil(cache_gb)}Gi", "fileCacheForRangeRead": "true"}
-        volumes.append({"name": GCS_CACHE, "emptyDir": {"sizeLimit": f"{math.ceil(cache_gb) + 1}Gi"}})
+        cached = math.ceil(cache_gb)
+        attributes |= {"fileCacheCapacity": f"{cached}Gi", "fileCacheForRangeRead": "true"}
+        volumes.append({"name": GCS_CACHE, "emptyDir": {"sizeLimit": f"{cached + 1}Gi"}})
+        # by default that container may take 5Gi of disk, 256Mi and a quarter of a core; the kubelet evicts a
+        # pod whose emptyDirs hold more than its containers' limits of disk together
+        annotations |= {
+            f"{SIDECAR}/ephemeral-storage-limit": f"{cached + 1 + OWN_DISK_GB}Gi",
+            f"{SIDECAR}/memory-limit": "1Gi",
+            f"{SIDECAR}/cpu-limit": "1",
+        }
     attributes["mountOptions"] = ",".join(options)
     csi = {"driver": GCS, "readOnly": True, "volumeAttributes": attributes}
     volumes.append({"name": name, "csi": csi})
-    return Mounted(at, tuple(volumes), (_mount(name, at),), {"gke-gcsfuse/volumes": "true"})
+    return Mounted(at, tuple(volumes), (_mount(name, at),), annotations)
 
 
 def _image(name: str, reference: str) -> dict[str, Any]:

@@ -226,6 +226,16 @@ def files_of(model: str, manifest: Mapping[str, Any], runtime: str) -> str:
     return f"{model}/{digest.removeprefix('sha256:')[:16]}"
 
 
+def base_folder(digest: str) -> str:
+    """The folder below `adapters` with the base that releases were trained on, where none is named."""
+    return f"bases/{digest.removeprefix('sha256:')[:16]}"
+
+
+def base_place(kubernetes: Kubernetes, digest: str) -> str:
+    """Where pods find the base of a release, as `deploy.kubernetes.base` is written. digest: of that base."""
+    return kubernetes.base or f"{kubernetes.adapters.rstrip('/')}/{base_folder(digest)}"
+
+
 def rank_of(manifest: Mapping[str, Any]) -> int:
     """The rank of a release's adapter, as its package says."""
     return int((manifest.get("recipe") or {}).get("r") or RANKS[0])

@@ -11,6 +11,7 @@ from tuneline.record.drift import DriftRecord
 from tuneline.record.endpoints import Endpoints
 from tuneline.record.experiments import Experiments
 from tuneline.record.feedback import Feedback
+from tuneline.record.figures import Figures
 from tuneline.record.holders import Holders
 from tuneline.record.imports import Imports
 from tuneline.record.ledger import Ledger
@@ -59,6 +60,7 @@ class Record:
         self.tokens = Tokens(self._store)
         self.tasks = Tasks(self._store)
         self.notices = Notices(self._store, self.changes)
+        self.figures = Figures(self._store)
 
     def migrate(self) -> list[str]:
         """Make the database, or bring it to today's schema; what was applied.

@@ -114,3 +114,15 @@ class On:
 
 ONLY_FOR_ALL: Final = ("namespace", "steps")
 """Keys of `on.kubernetes` that no single step has."""
+
+
+def toleration_fault(toleration: Mapping[str, Any]) -> str:
+    """What Kubernetes' API would refuse of a toleration whose keys are each right; empty if it takes it."""
+    exists = toleration.get("operator") == "Exists"
+    if not toleration.get("key") and not exists:
+        return "has no `key`, and so must have `operator: Exists`"
+    if exists and toleration.get("value"):
+        return "has a `value`, which `operator: Exists` does not take"
+    if "tolerationSeconds" in toleration and toleration.get("effect") != "NoExecute":
+        return "has `tolerationSeconds`, which `effect: NoExecute` alone takes"
+    return ""

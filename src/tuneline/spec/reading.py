@@ -25,6 +25,7 @@ from tuneline.spec.on import (
     QUANTITY,
     SECRET_KEY,
     VARIABLE,
+    toleration_fault,
 )
 from tuneline.spec.sections import ENTRY, KEYS, SECTIONS, SHORT, Key
 from tuneline.spec.serving import PLACE
@@ -371,7 +372,10 @@ def _tolerations(key: Key, node: yaml.Node, faults: Faults) -> tuple[Mapping[str
             else:
                 one = replace(_TOLERATION[name], path=f"{key.path}[{place}].{name}")
                 values[name] = _value(one, value, faults)
-        found.append({name: value for name, value in values.items() if value is not None})
+        said = {name: value for name, value in values.items() if value is not None}
+        if len(said) == len(values) and (wrong := toleration_fault(said)):
+            faults.note(each, f"{what} {wrong}")
+        found.append(said)
     return tuple(found)
 
 

@@ -1,7 +1,7 @@
 """`deploy.kubernetes`: how an endpoint stands on a cluster. Frozen values; no IO, no YAML.
 
 Names are those of `on.kubernetes`, where both have the same thing. What is made of it stands in
-docs/kubernetes.md; what one key alone cannot tell is checked by `plan.cluster`.
+docs/kubernetes.md; what one key alone cannot tell is checked by `serving_checks`.
 """
 
 from collections.abc import Mapping

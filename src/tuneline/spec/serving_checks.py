@@ -26,6 +26,9 @@ def faults(project: Project, written: frozenset[str]) -> Iterator[tuple[str, str
             "deploy.endpoint",
             "`deploy.endpoint` has more than 40 characters: objects are named after it",
         )
+    if not deploy.endpoint[:1].isalpha():
+        what = f"`deploy.endpoint` is `{deploy.endpoint}`: a Service is named after it"
+        yield "deploy.endpoint", f"{what}, and such a name begins with a letter"
     yield from _images(project)
     yield from _files(project)
     yield from _scaling(project)

@@ -10,6 +10,7 @@ from tuneline.web.api import api_router
 from tuneline.web.apps import app_router
 from tuneline.web.artifacts import artifact_router
 from tuneline.web.boards import board_router
+from tuneline.web.figures import figures_router
 from tuneline.web.kfp.app import create_kfp_app
 from tuneline.web.login import login_router
 from tuneline.web.packages import package_router
@@ -30,6 +31,7 @@ def create_app(platform: Platform) -> FastAPI:
     app.include_router(request_router(platform))
     app.include_router(board_router(platform.boards))
     app.include_router(login_router(platform.record.tokens))
+    app.include_router(figures_router(platform.record.figures, platform.server))
     pages.install(app, platform, looks)
     app.add_middleware(Access, tokens=platform.record.tokens)
     return app

@@ -108,6 +108,9 @@ seccompProfile:
 {{/* What the schema cannot say in words of its own: it would only print which keyword failed. */}}
 {{- define "tuneline.check" -}}
 {{- $faults := list -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name) -}}
+{{- $faults = append $faults (printf "the release is called %s: its Service is named after it, so it must begin with a letter and have letters, digits and `-` alone" .Release.Name) -}}
+{{- end -}}
 {{- if not .Values.image.repository -}}
 {{- $faults = append $faults "image.repository is empty: name the image built from deploy/images/server, without a tag" -}}
 {{- end -}}

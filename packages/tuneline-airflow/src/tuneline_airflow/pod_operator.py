@@ -15,18 +15,23 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from inspect import signature
+from typing import Any, NoReturn
 
-from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.operators.pod import (
+    KubernetesPodOperator,
+    PodCredentialsExpiredFailure,
+)
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk import BaseOperator
+from kubernetes.client import V1Pod, V1PodStatus
 from kubernetes.client.exceptions import ApiException
 
 from tuneline_airflow.described import Described
 from tuneline_airflow.launch import Launch
 from tuneline_airflow.operators import Step
 from tuneline_airflow.outline import Place
-from tuneline_airflow.pod_trigger import PodTrigger, waited_s
+from tuneline_airflow.pod_trigger import PodTrigger, shown, waited_s
 from tuneline_airflow.pods import BASE, FOLDER, LABEL, TAKE, labels_of, pod_of
 from tuneline_airflow.reasons import GONE, How, Standing, ended, stuck
 
@@ -43,11 +48,13 @@ class PodOperator(Step, KubernetesPodOperator):
 
     ui_color = "#e4ecf7"
     template_fields = ()
+    pod: Any
 
     def __init__(self, *, frame: Any = None, **kwargs: Any) -> None:
         super().__init__(termination_message_policy="FallbackToLogsOnError", **kwargs)
         self.frame = frame
         self._kept = ""
+        self._told: dict[str, Any] = {}
 
     def task_folder(self, kept: str) -> str:
         """See `Step`."""
@@ -71,7 +78,19 @@ class PodOperator(Step, KubernetesPodOperator):
 
     def defer(self, *, trigger: Any, **kwargs: Any) -> None:
         """Defer to our own trigger, which the provider knows nothing of."""
-        super().defer(trigger=PodTrigger(**trigger.serialize()[1]), **kwargs)
+        super().defer(trigger=PodTrigger(**trigger.serialize()[1], told=self._told), **kwargs)
+
+    def _watch(self, context: Any) -> NoReturn:
+        """Let the triggerer watch the pod. Raises: TaskDeferred, in every case.
+
+        The provider does not defer for a pod whose task's container has ended, and drops what comes of it;
+        ours has not ended while its sidecar saves. So it is shown a pod that waits.
+        """
+        self.pod = V1Pod(metadata=self.pod.metadata, status=V1PodStatus(phase="Pending"))
+        self.convert_config_file_to_dict()  # of a file, which the triggerer may not have; older ones do not
+        knows = "context" in signature(self.invoke_defer_method).parameters
+        self.invoke_defer_method(**({"context": context} if knows else {}))
+        raise AssertionError("the provider did not defer")
 
     def _start(self, context: Any, launch: Launch, loss: int) -> None:
         """Make the pod, or find the one that an earlier worker made, and defer if that is wanted."""
@@ -87,9 +106,9 @@ class PodOperator(Step, KubernetesPodOperator):
         found = int(
             self.pod.metadata.labels.get(f"{LABEL}loss", loss)
         )  # more, if a worker before this saw it
-        self.trigger_kwargs = {"loss": max(loss, found)}
+        self._told = {"loss": max(loss, found)}
         if self.deferrable:
-            self.invoke_defer_method(context=context)
+            self._watch(context)
 
     def _watched(self) -> dict[str, Any]:
         """Wait until the pod has ended, and show its task's log meanwhile: the event a trigger would send."""
@@ -97,24 +116,32 @@ class PodOperator(Step, KubernetesPodOperator):
         about = {
             "name": self.pod.metadata.name,
             "namespace": self.pod.metadata.namespace,
-            **self.trigger_kwargs,
+            **self._told,
         }
         while True:
             pod = self._found(about)
-            if pod is None or ended(pod.to_dict(True)).how is not How.RUNNING:
+            if pod is None or ended(shown(pod)).how is not How.RUNNING:
                 return {**about, "status": "success", "followed": followed}
-            if why := stuck(pod.to_dict(True), waited_s(pod, since), self.startup_timeout_seconds):
+            if why := stuck(shown(pod), waited_s(pod, since), self.startup_timeout_seconds):
                 return {**about, "status": "timeout", "message": why}
             if pod.status.phase == "Running" and not followed:
-                with suppress(ApiException):  # of a pod that is evicted while it is read
-                    self.await_pod_completion(pod)
-                followed = True
+                followed = self._followed(pod)
             time.sleep(self.poll_interval)
+
+    def _followed(self, pod: Any) -> bool:
+        """Show the task's log until its container has ended; False if it is to be begun anew."""
+        try:
+            self.await_pod_completion(pod)
+        except PodCredentialsExpiredFailure:  # a token that lasts an hour, in a training that lasts longer
+            return False
+        except ApiException:  # of a pod that is evicted while it is read
+            pass
+        return True
 
     def _conclude(self, context: Any, launch: Launch, event: Mapping[str, Any]) -> dict[str, Any] | None:
         """The task's record; None if another pod was made in place of a lost one. Raises: see `Step`."""
         pod = self.pod = self._found(event)
-        standing = GONE if pod is None else ended(pod.to_dict(True))
+        standing = GONE if pod is None else ended(shown(pod))
         if event["status"] == "timeout" and standing.how is How.RUNNING:
             standing = Standing(How.FAILED, str(event["message"]))
         if standing.how is How.RUNNING:
@@ -130,15 +157,15 @@ class PodOperator(Step, KubernetesPodOperator):
             return None
         self.fail_attempt(context, f"Task `{launch.task}`: {standing.reason}", retry=standing.retry)
 
-    def _look_again(self, context: Any, launch: Launch, event: Mapping[str, Any]) -> None:
+    def _look_again(self, context: Any, launch: Launch, event: Mapping[str, Any]) -> NoReturn:
         """Watch on, as the pod is still there. Raises: TaskDeferred; AirflowException if that went on
         long."""
         seen = int(event.get("confused", 0)) + 1
         if event["status"] == "error" and seen > CONFUSED:
             self.fail_attempt(context, f"Task `{launch.task}`: its pod cannot be watched: {event['message']}")
-        self.trigger_kwargs = {"loss": event.get("loss", 0), "confused": seen}
+        self._told = {"loss": event.get("loss", 0), "confused": seen}
         self.startup_timeout_seconds = round(launch.on.get("startup_timeout", STARTUP_S))
-        self.invoke_defer_method(context=context)
+        self._watch(context)
 
     def _lost(self, context: Any, launch: Launch, standing: Standing, loss: int) -> None:
         """Make another pod, if that may be."""
@@ -182,12 +209,17 @@ class PodOperator(Step, KubernetesPodOperator):
 
     def _found(self, about: Mapping[str, Any]) -> Any:
         """The pod, or None if it is not there any more. Raises: ApiException."""
-        try:
-            return self.hook.get_pod(about["name"], about["namespace"])
-        except ApiException as error:
-            if error.status == 404:
-                return None
-            raise
+        for again in (True, False):
+            try:
+                return self.hook.get_pod(about["name"], about["namespace"])
+            except ApiException as error:
+                if error.status == 404:
+                    return None
+                if error.status != 401 or not again:
+                    raise
+                for name in ("hook", "client", "pod_manager"):  # they keep the token that they began with
+                    self.__dict__.pop(name, None)
+        return None  # not reached
 
     def _retire(self, pod: Any) -> None:
         """See that no later worker takes the pod for its own, and delete it if that is wanted."""

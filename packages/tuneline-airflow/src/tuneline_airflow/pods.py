@@ -38,6 +38,7 @@ MESSAGE_BYTES = 2048
 SAVE_S = 10
 """Between two looks for a new checkpoint."""
 DISK, UPLOAD_S = "20Gi", 600
+STORAGE = "ephemeral-storage"
 CARRIER = {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"memory": "2Gi"}}
 """Of `bring` and of `take`: files are streamed, a training's memory is its own."""
 LABEL = "tuneline/"
@@ -74,7 +75,7 @@ def pod_of(launch: Launch, *, state: str = "", loss: int = 0) -> dict[str, Any]:
             {"name": SCRATCH, "emptyDir": {"sizeLimit": str(on.get("disk", DISK))}},
             *asked.volumes,
         ],
-        **_placed(on, asked),
+        **_placed(launch, asked),
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(launch, asked, loss), "spec": spec}
 
@@ -109,20 +110,31 @@ def _metadata(launch: Launch, asked: Asked, loss: int) -> dict[str, Any]:
     }
 
 
-def _placed(on: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
+def _placed(launch: Launch, asked: Asked) -> dict[str, Any]:
     """Where the pod runs, as whom, and for how long; what the pipeline itself says goes over `on`."""
+    on = launch.on
     pull = dict.fromkeys((*on.get("image_pull_secrets", ()), *asked.pull_secrets))
     tolerations = [dict(each) for each in on.get("tolerations", ())]
+    tolerations += [dict(each) for each in asked.tolerations if each not in tolerations]
+    known = {each.get("key") for each in tolerations}
+    devices = [each for each in _of_devices(resources(launch.resources, on)) if each["key"] not in known]
     deadline = asked.deadline_s or round(on.get("timeout") or 0)
     found = {
         "serviceAccountName": on.get("service_account"),
         "imagePullSecrets": [{"name": name} for name in pull],
         "nodeSelector": {**on.get("node_selector", {}), **asked.node_selector},
-        "tolerations": [*tolerations, *(each for each in asked.tolerations if each not in tolerations)],
+        "tolerations": [*tolerations, *devices],
         "affinity": asked.affinity,
         "activeDeadlineSeconds": deadline,
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _of_devices(asked: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Nodes with GPUs are tainted by the resource's name: so does Kubernetes' own ExtendedResourceToleration,
+    which many clusters do not have."""
+    names = [name for name in asked.get("limits", {}) if "/" in name]
+    return [{"key": name, "operator": "Exists", "effect": "NoSchedule"} for name in names]
 
 
 def _task(launch: Launch, asked: Asked) -> dict[str, Any]:
@@ -144,11 +156,19 @@ def _task(launch: Launch, asked: Asked) -> dict[str, Any]:
         **({"command": [_exact(word) for word in launch.command]} if launch.command else {}),
         **({"args": [_exact(word) for word in launch.args]} if launch.args else {}),
         "env": [*(_literal(name, value) for name, value in literal.items() if name not in sources), *given],
-        "resources": resources(launch.resources, on),
+        "resources": _with_disk(resources(launch.resources, on), str(on.get("disk", DISK))),
         "securityContext": security,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": SCRATCH, "mountPath": ROOT}, *asked.mounts],
     }
+
+
+def _with_disk(asked: Mapping[str, Any], disk: str) -> dict[str, Any]:
+    """With the scratch space as a request: else the scheduler knows nothing of it, and where a container may
+    write only what it asked for (GKE Autopilot: 1Gi, if it asks for nothing) the pod is evicted."""
+    if any(STORAGE in amounts for amounts in asked.values()):
+        return dict(asked)
+    return {**asked, "requests": {**asked.get("requests", {}), STORAGE: disk}}
 
 
 def _literal(name: str, value: str) -> dict[str, str]:
