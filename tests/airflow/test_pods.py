@@ -35,10 +35,11 @@ def test_it_meets_the_restricted_standard(name):
 
 def test_the_disk_that_a_task_has_is_asked_for_unless_another_amount_is():
     """The scheduler does not see an emptyDir; GKE Autopilot lets a container write what it asked for."""
-    asked = task(PLAIN)["resources"]
-    volumes = {each["name"]: each for each in pod_of(PLAIN)["spec"]["volumes"]}
-    assert asked["requests"]["ephemeral-storage"] == volumes["tuneline"]["emptyDir"]["sizeLimit"] == "20Gi"
-    assert "limits" not in asked
+    launch = replace(PLAIN, on={**PLAIN.on, "disk": "30Gi"})
+    volumes = {each["name"]: each for each in pod_of(launch)["spec"]["volumes"]}
+    assert task(launch)["resources"] == {"requests": {"ephemeral-storage": "30Gi"}}
+    assert volumes["tuneline"]["emptyDir"]["sizeLimit"] == "30Gi"
+    assert task(PLAIN)["resources"] == {}, "small nodes do not have the default to spare"
     assert "ephemeral-storage" not in task(FULL)["resources"]["requests"]
 
 

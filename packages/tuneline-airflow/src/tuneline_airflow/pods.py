@@ -156,7 +156,7 @@ def _task(launch: Launch, asked: Asked) -> dict[str, Any]:
         **({"command": [_exact(word) for word in launch.command]} if launch.command else {}),
         **({"args": [_exact(word) for word in launch.args]} if launch.args else {}),
         "env": [*(_literal(name, value) for name, value in literal.items() if name not in sources), *given],
-        "resources": _with_disk(resources(launch.resources, on), str(on.get("disk", DISK))),
+        "resources": _with_disk(resources(launch.resources, on), str(on.get("disk", ""))),
         "securityContext": security,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": SCRATCH, "mountPath": ROOT}, *asked.mounts],
@@ -164,9 +164,10 @@ def _task(launch: Launch, asked: Asked) -> dict[str, Any]:
 
 
 def _with_disk(asked: Mapping[str, Any], disk: str) -> dict[str, Any]:
-    """With the scratch space as a request: else the scheduler knows nothing of it, and where a container may
-    write only what it asked for (GKE Autopilot: 1Gi, if it asks for nothing) the pod is evicted."""
-    if any(STORAGE in amounts for amounts in asked.values()):
+    """With the scratch space, where the project says one, as a request: else the scheduler knows nothing of
+    it, and where a container may write only what it asked for (GKE Autopilot: 1Gi, if it asks for nothing)
+    the pod is evicted. The default is not requested: small nodes do not have it to spare."""
+    if not disk or any(STORAGE in amounts for amounts in asked.values()):
         return dict(asked)
     return {**asked, "requests": {**asked.get("requests", {}), STORAGE: disk}}
 
