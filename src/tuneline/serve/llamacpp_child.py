@@ -48,6 +48,8 @@ def _start(config: Config) -> Any:
     params.cpuparams.n_threads = config.threads
     params.cpuparams_batch.n_threads = config.threads
     params.fit_params = False  # it loads the model twice to find what fits a GPU: two of three seconds
+    params.cache_ram_mib = 0  # it would keep earlier prompts' states, 8 GB of them, for every revision
+    params.cache_idle_slots = False
     params.ui = False
     params.endpoint_slots = False
     params.verbosity = 1  # errors only, on standard error
