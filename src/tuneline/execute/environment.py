@@ -19,7 +19,7 @@ NAMES = frozenset(
     )
 )
 PREFIXES = (
-    *("LC_", "XDG_", "PIP_", "HF_", "KAGGLE_", "TUNELINE_", "OMP_", "MKL_", "OPENBLAS_", "NVIDIA_"),
+    *("LC_", "XDG_", "PIP_", "HF_", "KAGGLE_", "TUNELINE_", "OMP_", "MKL_", "OPENBLAS_", "NVIDIA_", "VLLM_"),
     *("AWS_", "GOOGLE_", "CLOUDSDK_", "STORAGE_EMULATOR_", "AZURE_", "FSSPEC_"),
 )
 OURS = ("TUNELINE_ATTEMPT", "TUNELINE_TASK_STATE", "TUNELINE_RUN_ID", "TUNELINE_TASK")
