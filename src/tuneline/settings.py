@@ -34,6 +34,9 @@ class Settings:
     task_env: Path | None = None
     """`TUNELINE_TASK_ENV`: a Python environment with Kubeflow's SDK, which Python components run in. Default:
     `<home>/environments/kfp`, made by the first task that needs it."""
+    vllm_python: Path | None = None
+    """`TUNELINE_VLLM_PYTHON`: the interpreter of an environment that has vLLM, for `deploy.runtime: vllm`.
+    Default: this one's, if vLLM is there."""
     images: Literal["", "host", "containers"] = ""
     """`TUNELINE_IMAGES`: `host` lets commands of any image run as processes of this machine; `containers`
     leaves every image but our own to podman or docker. Default: images of Python run here, others there."""
@@ -71,6 +74,7 @@ class Settings:
             port=_number(env, "TUNELINE_PORT", 8080, 0, 65535),
             task_slots=_number(env, "TUNELINE_TASK_SLOTS", max(2, os.cpu_count() or 1), 1, 4096),
             task_env=_path(env, "TUNELINE_TASK_ENV"),
+            vllm_python=_path(env, "TUNELINE_VLLM_PYTHON"),
             images=_images(env.get("TUNELINE_IMAGES") or ""),
             offline=_flag(env, "TUNELINE_OFFLINE"),
             drain_s=float(_number(env, "TUNELINE_DRAIN_S", 30, 0, 86_400)),

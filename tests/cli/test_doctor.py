@@ -5,6 +5,7 @@ import socket
 from dataclasses import replace
 
 import pytest
+from tests.vllm_stand_in import home
 
 from tuneline.cli.doctor import Finding, examine
 from tuneline.settings import Settings
@@ -70,6 +71,15 @@ def test_an_engine_that_does_not_answer_is_said_to(tmp_path, tuneline, monkeypat
         False,
         f"{program}, whose engine does not answer",
     )
+
+
+def test_vllm_is_looked_for_where_it_shall_be_and_is_no_need(chosen, tmp_path):
+    there = replace(chosen, vllm_python=home(tmp_path / "vllm"))
+    assert found(there, tmp_path / "none", "vllm").found.startswith("0.32.1, torch")
+    item = found(replace(chosen, vllm_python=tmp_path / "nowhere"), tmp_path / "none", "vllm")
+    assert (item.ok, item.needed) == (False, False)
+    assert "nowhere" in item.found
+    assert "pip install vllm" in item.fix
 
 
 def test_a_task_environment_without_the_sdk_is_said(tmp_path, tuneline, monkeypatch):

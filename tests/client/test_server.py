@@ -197,9 +197,15 @@ def test_a_server_that_is_started_gets_these_settings_whatever_folder_it_starts_
     settings, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
-    asked = {"TUNELINE_TASK_ENV": ".venv-task", "TUNELINE_IMAGES": "host", "TUNELINE_URL": "http://x"}
+    asked = {
+        "TUNELINE_TASK_ENV": ".venv-task",
+        "TUNELINE_VLLM_PYTHON": "vllm/bin/python",
+        "TUNELINE_IMAGES": "host",
+        "TUNELINE_URL": "http://x",
+    }
     given = environment(replace(Settings.from_env(asked), home=settings.home), asked)
     assert given["TUNELINE_TASK_ENV"] == str(tmp_path / ".venv-task")
+    assert given["TUNELINE_VLLM_PYTHON"] == str(tmp_path / "vllm/bin/python")
     assert (given["TUNELINE_IMAGES"], "TUNELINE_URL" in given) == ("host", False)
 
 

@@ -11,13 +11,15 @@ import openai
 import pytest
 from tests.serve.pyfunc_package import pyfunc_package
 from tests.serve.releases import make_release
+from tests.vllm_stand_in import home
 
 from tuneline.control import launching
 from tuneline.control.launching import Runtimes
-from tuneline.errors import ModelError, ProofError
+from tuneline.errors import MissingPartError, ModelError, ProofError
 from tuneline.plan.endpoints import Desired, ReleaseFacts
 from tuneline.serve.interpreters import version_of
 from tuneline.serve.proof import base_file_sha256
+from tuneline.serve.vllm_python import find
 from tuneline.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -59,6 +61,29 @@ def test_what_was_not_proven_may_not(facts, fact):
 def test_a_package_that_is_gone_is_said_to_be_gone(facts, tmp_path):
     with pytest.raises(ModelError, match="is gone"):
         RUNTIMES.check(replace(facts, package=tmp_path / "gone"), WANTED)
+
+
+def test_vllm_serves_what_was_proven_with_the_very_one_that_is_there(facts, tmp_path):
+    python = home(tmp_path / "vllm")
+    runtimes = Runtimes(Settings(Path("/nowhere"), vllm_python=python))
+    wanted = replace(WANTED, runtime="vllm", deploy={"vllm": {"max_model_len": 128}})
+    proof = {
+        "runtime": "vllm",
+        "runtime_version": find(python).version,
+        "base_file_sha256": base_file_sha256(facts.base, "vllm"),
+    }
+    release = replace(facts, proof={**facts.proof, **proof})
+    runtimes.check(release, wanted)
+    command = runtimes.command(release, wanted, 8000)
+    assert command[command.index("--python") + 1] == str(python)
+    assert json.loads(command[command.index("--vllm") + 1]) == {"max_model_len": 128}
+    newer = Runtimes(Settings(Path("/nowhere"), vllm_python=home(tmp_path / "newer", "0.33.0")))
+    with pytest.raises(ProofError, match=r"runtime_version: proven 0\.32\.1, torch .*, here 0\.33\.0"):
+        newer.check(release, wanted)
+    with pytest.raises(ProofError, match="runtime: proven llamacpp, here vllm"):
+        runtimes.check(facts, wanted)
+    with pytest.raises(MissingPartError, match="which has none"):
+        RUNTIMES.check(release, wanted)
 
 
 def test_own_code_is_served_only_in_the_environment_it_was_proven_in(tmp_path, monkeypatch):

@@ -59,7 +59,6 @@ def test_a_served_endpoint_is_read_with_its_defaults():
         ({"hosts": "[a.example.com]"}, 11, "no effect without `deploy.kubernetes.gateway`"),
         ({"replica": 3}, 11, "unknown key `replica` in `deploy.kubernetes`; nearest: `replicas`"),
         ({"runtime": "llamacpp"}, 5, "on Kubernetes it is vllm or pyfunc"),
-        ({"on": "here"}, 5, "`deploy.runtime: vllm` needs `deploy.on: kubernetes`"),
         ({"on": "here"}, 8, "no effect without `deploy.on: kubernetes`"),
     ],
 )
@@ -96,3 +95,48 @@ def test_a_tag_is_taken_where_it_is_allowed():
 )  # fmt: skip
 def test_the_size_of_a_base_goes_by_the_longest_beginning_of_its_name(name, size):
     assert weights_gb(name) == size
+
+
+HOME = """name: m
+data: {{source: a.csv, prompt: "{{x}}", completion: "{{y}}"}}
+base_model: gemma-3-270m
+deploy:
+  runtime: {runtime}
+  vllm: {keys}
+"""
+
+
+def at_home(keys, runtime="vllm"):
+    return parse(HOME.format(runtime=runtime, keys=keys), Path("/p")).project.deploy.vllm
+
+
+def test_vllm_at_home_is_read_with_its_defaults():
+    found = at_home("{max_model_len: 8192, start_timeout: 20m, args: [--quantization, fp8]}")
+    assert (found.max_model_len, found.start_timeout_s, found.args) == (
+        8192,
+        1200.0,
+        ("--quantization", "fp8"),
+    )
+    assert (found.dtype, found.gpus, found.gpu_memory_utilization) == ("auto", 1, 0.3)
+
+
+@pytest.mark.parametrize(
+    "keys, runtime, said",
+    [
+        ("{gpus: 2}", "llamacpp", "`deploy.vllm.gpus` has no effect without `deploy.runtime: vllm`"),
+        ("{args: [--port=1, -O3, --uds, x]}", "vllm", "`deploy.vllm.args` has --port, --uds"),
+        ("{max_len: 1}", "vllm", "unknown key `max_len` in `deploy.vllm`"),
+        ("{dtype: int4}", "vllm", "`deploy.vllm.dtype`"),
+    ],
+)
+def test_a_fault_of_vllm_at_home_is_told(keys, runtime, said):
+    with pytest.raises(SpecError) as raised:
+        at_home(keys, runtime)
+    assert any(said in each and each.startswith("tuneline.yaml:6: ") for each in raised.value.details)
+
+
+def test_vllms_keys_at_home_are_not_for_a_cluster():
+    text = TEXT.format(runtime="vllm", on="kubernetes", keys="    image: x")
+    with pytest.raises(SpecError) as raised:
+        parse(text + "  vllm: {gpus: 2}\n", Path("/p"))
+    assert any("no effect with `deploy.on: kubernetes`" in each for each in raised.value.details)

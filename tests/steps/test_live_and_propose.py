@@ -8,6 +8,7 @@ import threading
 import pytest
 import uvicorn
 from click.testing import CliRunner
+from tests import vllm_stand_in
 from tests.cli.test_compared import COMPARISON
 
 from tuneline.actions import Platform
@@ -118,6 +119,18 @@ def propose(folder, weights="one", *, passed=True, live_digest="", monitor=None,
         "passed": passed,
     }
     return run_step("propose", folder / "propose", parameters, inputs)
+
+
+def test_live_says_which_vllm_is_there_and_fails_before_training_where_none_is(tmp_path, monkeypatch):
+    parameters = {"model": "m", "endpoint": "m", "init_adapter": "", "vllm": {"gpus": 1}}
+    monkeypatch.setenv("TUNELINE_VLLM_PYTHON", str(vllm_stand_in.home(tmp_path / "vllm")))
+    _, said, _ = run_step("live", tmp_path / "there", parameters, outputs=("package", "init"))
+    assert said["vllm"].startswith("0.32.1")
+    monkeypatch.setenv("TUNELINE_VLLM_PYTHON", str(tmp_path / "nowhere"))
+    code, error, _ = run_step("live", tmp_path / "gone", parameters, outputs=("package", "init"))
+    assert (code, error["code"], error["retry"]) == (1, "missing_part", False)
+    assert f"TUNELINE_VLLM_PYTHON is {tmp_path}/nowhere" in error["message"]
+    assert "pip install vllm" in error["hint"]
 
 
 def test_nothing_is_live_before_the_first_release(server, tmp_path):

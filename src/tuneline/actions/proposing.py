@@ -113,7 +113,8 @@ def _refuse_foreign_proof(offer: Offer, manifest: Mapping[str, Any]) -> None:
         name: manifest.get(name)
         for name in ("adapter_digest", "served_digest", "template_hash", "tokenizer_hash")
     }
-    runtime = proven_by(str(offer.deploy.get("runtime", proof.get("runtime"))))
+    here = offer.deploy.get("on") != "kubernetes"
+    runtime = proven_by(str(offer.deploy.get("runtime", proof.get("runtime"))), here)
     wanted |= {"base_digest": offer.base_digest, "runtime": runtime}
     wrong = [
         f"{name}: proven {proof.get(name)}, offered {value}"

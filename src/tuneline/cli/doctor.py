@@ -82,7 +82,7 @@ def examine(chosen: Settings, cpuinfo: Path) -> list[Finding]:
         lambda: Finding("tuneline", True, f"{__version__} on Python {platform.python_version()}"),
         _memory, lambda: _bfloat16(cpuinfo), lambda: _disk(chosen.home),
         *(lambda row=row: _package(*row) for row in packages),
-        lambda: _task_environment(chosen), lambda: _server(chosen), _container_engine,
+        lambda: _task_environment(chosen), lambda: _vllm(chosen), lambda: _server(chosen), _container_engine,
     ]  # fmt: skip
     return [look() for look in looks]
 
@@ -151,6 +151,16 @@ def _task_environment(chosen: Settings) -> Finding:
         return Finding("Python components", True, said, needed=False)
     fix = "`make .venv-task/.ready` in a clone, or unset TUNELINE_TASK_ENV."
     return Finding("Python components", False, f"{folder} has no Kubeflow SDK", fix, needed=False)
+
+
+def _vllm(chosen: Settings) -> Finding:
+    from tuneline.serve import vllm_python  # noqa: PLC0415 - no --help needs it
+
+    try:
+        found = vllm_python.find(chosen.vllm_python)
+    except TunelineError as error:
+        return Finding("vllm", False, error.message, error.hint, needed=False)
+    return Finding("vllm", True, f"{found.version} (serves, with `deploy.runtime: vllm`), {found.python}")
 
 
 def _container_engine() -> Finding:

@@ -89,6 +89,7 @@ def environment(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
         "TUNELINE_ARTIFACTS": settings.artifacts,
         "TUNELINE_IMAGES": settings.images,
         "TUNELINE_TASK_ENV": settings.task_env,  # absolute: the server starts in another folder
+        "TUNELINE_VLLM_PYTHON": settings.vllm_python,
     }
     given |= {name: str(value) for name, value in where.items() if value}
     return given | {

@@ -31,7 +31,7 @@ def check(release: ReleaseFacts, desired: Desired) -> None:
             hint="Run the project again: an identical package is made anew.",
         )
     package = packages.load(release.package)
-    runtime, version = proven_by(desired.runtime), str(release.proof.get("runtime_version"))
+    runtime, version = proven_by(desired.runtime, here=False), str(release.proof.get("runtime_version"))
     check_servable(package, release.proof, runtime, version, release.base)
     put(release, desired.runtime, from_deploy(desired.deploy))
 

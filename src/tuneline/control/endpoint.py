@@ -23,7 +23,7 @@ from tuneline.errors import TunelineError
 from tuneline.plan import revisions as plan
 from tuneline.plan.apps import KIND as APP
 from tuneline.plan.endpoints import Desired, EndpointStore
-from tuneline.plan.lifecycle import decide, failures_after
+from tuneline.plan.lifecycle import decide, failures_after, patience
 from tuneline.plan.revisions import Policy, Revision, Role, Seen, Split, State
 from tuneline.types import Clock
 
@@ -70,7 +70,7 @@ class Endpoint:
         """Look, decide, act, and keep what was seen. Raises: TunelineError, OSError; then try again later."""
         self._desired, self._taken_ports = desired, taken_ports
         self._routes.configure(desired)
-        for action in decide(desired, self._look(), self._clock(), self._policy):
+        for action in decide(desired, self._look(), self._clock(), patience(desired, self._policy)):
             self._apply(action)
         self._save()
         if self._rollouts is not None:
@@ -271,7 +271,7 @@ class Endpoint:
         trial = self._desired.trial
         if trial is None or trial.release != release or not trial.runtime:
             return self._desired
-        return replace(self._desired, runtime=trial.runtime)
+        return replace(self._desired, runtime=trial.runtime, deploy=trial.deploy or self._desired.deploy)
 
     def _change(self, id: str, **changes: Any) -> None:
         self._revisions[id] = replace(self._revisions[id], since=self._clock(), **changes)

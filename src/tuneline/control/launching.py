@@ -2,6 +2,7 @@
 line and the proof."""
 
 import http.client
+import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -12,12 +13,13 @@ from tuneline.control import processes
 from tuneline.errors import ModelError, TransientError
 from tuneline.plan.endpoints import Desired, ReleaseFacts
 from tuneline.serve import package as packages
+from tuneline.serve import vllm_python
 from tuneline.serve.interpreters import interpreter_of, version_of
 from tuneline.serve.loading import read_json
 from tuneline.serve.proof import check_servable
 from tuneline.serve.pyfunc import ABOUT
 from tuneline.serve.pyfunc_program import CODE
-from tuneline.serve.runtimes import PYFUNC, kind
+from tuneline.serve.runtimes import PYFUNC, VLLM, kind
 from tuneline.settings import Settings
 
 LOG = logging.getLogger("tuneline.control")
@@ -72,6 +74,8 @@ class Runtimes:
         if runtime is PYFUNC:
             about = read_json(_code(release) / ABOUT)
             version = version_of(interpreter_of(about, self._settings, LOG.info), about)
+        elif runtime is VLLM:
+            version = vllm_python.find(self._settings.vllm_python).version
         else:
             version = runtime.version
         check_servable(package, release.proof, runtime.name, version, release.base)
@@ -84,6 +88,9 @@ class Runtimes:
             words += ["--python", interpreter_of(about, self._settings, LOG.info)]
         else:
             words += ["--base", release.base]
+        if desired.runtime == VLLM.name:
+            options = json.dumps(desired.deploy.get("vllm") or {}, sort_keys=True)
+            words += ["--python", vllm_python.interpreter(self._settings.vllm_python), "--vllm", options]
         words += [
             "--host",
             "127.0.0.1",

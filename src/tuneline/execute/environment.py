@@ -19,20 +19,8 @@ NAMES = frozenset(
     )
 )
 PREFIXES = (
-    *(
-        "LC_",
-        "XDG_",
-        "PIP_",
-        "HF_",
-        "KAGGLE_",
-        "TUNELINE_",
-        "OMP_",
-        "GOMP_",
-        "KMP_",
-        "MKL_",
-        "OPENBLAS_",
-        "NVIDIA_",
-    ),
+    *("LC_", "XDG_", "PIP_", "HF_", "KAGGLE_", "TUNELINE_", "NVIDIA_", "VLLM_"),
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_"),
     *("AWS_", "GOOGLE_", "CLOUDSDK_", "STORAGE_EMULATOR_", "AZURE_", "FSSPEC_"),
 )
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tuneline.plan.components import LINE, Component, Param
 from tuneline.plan.latency import names_latency
-from tuneline.plan.more_tasks import with_latency, with_merge, with_sets
+from tuneline.plan.more_tasks import with_latency, with_merge, with_sets, with_vllm
 from tuneline.plan.own_line import own_line
 from tuneline_ir import convert
 from tuneline_ir.wire import OWN_IMAGE
@@ -61,6 +61,8 @@ def line_of(project: Values) -> Sequence[Component]:
     line = with_sets(line, project.value("evaluate.sets"))
     if names_latency(project.value("gate")):
         line = with_latency(line, own=bool(project.value("train.entry")))
+    if project.value("deploy.runtime") == "vllm" and project.value("deploy.on") == "here":
+        line = with_vllm(line)
     safety = (SAFETY,) if project.value("evaluate.safety")["slices"] else ()
     return tuple(replace(step, params=step.params + safety) if step.name == "gate" else step for step in line)
 

@@ -14,6 +14,8 @@ The controller looks (`Seen`), asks `decide`, does what it says, and looks again
 Every action may be repeated.
 """
 
+from dataclasses import replace
+
 from tuneline.plan.endpoints import Desired
 from tuneline.plan.revisions import (
     WHOLE,
@@ -68,6 +70,15 @@ def decide(desired: Desired, seen: Seen, now: float, policy: Policy = DEFAULT) -
     else:
         actions += _share(target, desired, seen)
     return actions
+
+
+def patience(desired: Desired, policy: Policy) -> Policy:
+    """The policy with as much time to start as the runtimes wanted here are given: vLLM takes its own."""
+    deploys = [(desired.runtime, desired.deploy)]
+    deploys += [(desired.trial.runtime, desired.trial.deploy)] if desired.trial else []
+    told = [deploy.get("vllm") or {} for runtime, deploy in deploys if runtime == "vllm"]
+    given = [float(options.get("start_timeout_s") or 0) for options in told]
+    return replace(policy, start_timeout_s=max([policy.start_timeout_s, *given]))
 
 
 def on_trial(desired: Desired, seen: Seen) -> Revision | None:

@@ -2,7 +2,7 @@
 
 They are the main set's components over again, reading the set's source; nothing of them reaches `package`, so
 a changed set changes no release's digest. The gate gets each set's report and predictions. Also `measure`,
-where a rule names latency, and `merge`, where releases are merged. Pure data.
+where a rule names latency, and `merge`, where releases are merged; and what vLLM is told. Pure data.
 """
 
 from collections.abc import Iterable, Sequence
@@ -51,6 +51,19 @@ def with_latency(line: Sequence[Component], *, own: bool) -> Sequence[Component]
     return (*made[:at], *others, measure, gate, *rest)
 
 
+def with_vllm(line: Sequence[Component]) -> Sequence[Component]:
+    """The line with what vLLM on this machine is told given to the tasks that start it; and `live`, which is
+    never cached, looks first which vLLM is there: another one is to be proven anew."""
+    made = []
+    for step in line:
+        if step.name == "live":
+            step = replace(step, params=(*step.params, VLLM), returns=(*step.returns, ("vllm", "STRING")))
+        elif step.name in ("verify", "measure"):
+            step = replace(step, params=(*step.params, VLLM, VLLM_VERSION))
+        made.append(step)
+    return tuple(made)
+
+
 def with_merge(line: Sequence[Component]) -> Sequence[Component]:
     """The line with the task `merge` after `tune`, and `verify` serving what it made."""
     at = next(at for at, step in enumerate(line) if step.name == "tune") + 1
@@ -63,6 +76,8 @@ def with_merge(line: Sequence[Component]) -> Sequence[Component]:
     return (*line[:at], MERGE, *rest)
 
 
+VLLM = Param("vllm", "STRUCT", field="deploy.vllm")
+VLLM_VERSION = Param("vllm_version", "STRING", task="live", output="vllm")
 MERGE = Component(
     "merge",
     params=(Param("model", "STRING", field="name"),),

@@ -8,10 +8,12 @@ whoever started it for a while.
 """
 
 import argparse
+import asyncio
+import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from tuneline.errors import ModelError, TunelineError
+from tuneline.serve import vllm, vllm_python
 from tuneline.serve.answering import Answering
 from tuneline.serve.app import Serving, create_app
 from tuneline.serve.engine import Engine, Loadable
@@ -27,7 +30,8 @@ from tuneline.serve.loading import from_package, from_parts, read_json
 from tuneline.serve.metrics import Metrics
 from tuneline.serve.prompting import load_prompting
 from tuneline.serve.pyfunc_program import Files, PyfuncProgram
-from tuneline.serve.runtimes import KINDS, PYFUNC, kind
+from tuneline.serve.runtimes import KINDS, PYFUNC, VLLM, kind
+from tuneline.serve.vllm_config import options_of, quantization_of
 
 __all__ = ["Options", "Runtime", "bind", "main", "parse"]
 
@@ -51,6 +55,7 @@ class Options:
     drain_s: float
     follow_stdin: bool
     python: Path | None
+    vllm: Mapping[str, Any]
 
     def served_by(self) -> Served:
         """What serves. Raises: ModelError if its files are incomplete or not what they say."""
@@ -83,7 +88,10 @@ def parse(arguments: Sequence[str]) -> Options:
         "--served", type=Path, help="instead of a package: what the runtime loads beyond the base"
     )
     parser.add_argument("--adapter", type=Path, help="instead of a package: what was trained")
-    parser.add_argument("--python", type=Path, help="for pyfunc: the interpreter with what the code needs")
+    parser.add_argument(
+        "--python", type=Path, help="for pyfunc and vllm: the interpreter with what the code needs, or vLLM"
+    )
+    parser.add_argument("--vllm", type=json.loads, default={}, help="for vllm: `deploy.vllm`, as JSON")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one and says which")
     parser.add_argument("--model", required=True, help="the name clients ask for")
@@ -129,20 +137,26 @@ class Runtime:
 
     async def load(self, ready: Callable[[], None]) -> None:
         """See Served."""
-        options, loadable = self._options, self._loadable
-        context = max(options.context, loadable.max_length)
-        engine = await self._kind.start(
-            loadable, threads=options.threads, slots=options.slots, context=context
-        )
-        self._engine = engine
+        loadable, model = self._loadable, self._options.model
+        engine = self._engine = await self._started()
         prompting = load_prompting(loadable.template, loadable.tokenizer)
-        metrics = Metrics(options.model, engine.slots, engine.slots * engine.context, time.perf_counter)
+        metrics = Metrics(model, engine.slots, engine.slots * engine.context, time.perf_counter)
         metrics.name_release(self._serving.release, engine.name, engine.version, self._quantization())
         self._serving.answering = Answering(engine, prompting, metrics)
         ready()
         await engine.ended()
 
+    async def _started(self) -> Engine:
+        options, loadable = self._options, self._loadable
+        if self._kind is VLLM:
+            installed = await asyncio.to_thread(vllm_python.find, options.python)
+            return await vllm.start(loadable, installed, options_of(options.vllm))
+        context = max(options.context, loadable.max_length)
+        return await self._kind.start(loadable, threads=options.threads, slots=options.slots, context=context)
+
     def _quantization(self) -> str:
+        if self._kind is VLLM:
+            return quantization_of(options_of(self._options.vllm))
         return (
             str(read_json(self._loadable.base / "base.json")["quantization"])
             if self._kind.quantized

@@ -59,13 +59,15 @@ TRANSFORMERS = Kind(
 )
 PYFUNC = Kind("pyfunc", "", "tuneline", "", "", False)
 """A project's own code: no engine, and its version is that of the environment it runs in."""
-KINDS = {kind.name: kind for kind in (LLAMACPP, TRANSFORMERS, PYFUNC)}
+VLLM = Kind("vllm", "", "vllm", "", "model.safetensors", False)
+"""In an environment of its own: `vllm_python` says which, and its version; `vllm` starts it."""
+KINDS = {kind.name: kind for kind in (LLAMACPP, TRANSFORMERS, VLLM, PYFUNC)}
 
 
-def proven_by(name: str) -> str:
-    """The runtime whose proof counts for `name`: vLLM runs on a cluster, and loads the same files as
-    transformers, so the proof is made with that."""
-    return TRANSFORMERS.name if name == "vllm" else name
+def proven_by(name: str, here: bool) -> str:
+    """The runtime whose proof counts for `name`. here: whether it serves on this machine. On a cluster vLLM
+    loads the same files as transformers, so the proof is made with that."""
+    return TRANSFORMERS.name if name == VLLM.name and not here else name
 
 
 def kind(name: str) -> Kind:

@@ -14,6 +14,7 @@ from tuneline.spec.keys import Key as Key
 from tuneline.spec.keys import key
 from tuneline.spec.on import Airflow, Kubernetes, On
 from tuneline.spec.serving import Kubernetes as Standing
+from tuneline.spec.serving import Vllm
 from tuneline.spec.targets import Target
 from tuneline.spec.training import ENTRY as ENTRY
 from tuneline.spec.training import Train
@@ -258,6 +259,7 @@ class Deploy:
     )
     workers: int = key("integer", 1, "Router processes that share the endpoint's port.", low=1, high=64)
     rollout: Rollout = field(default_factory=Rollout)
+    vllm: Vllm = field(default_factory=Vllm)
     kubernetes: Standing = field(default_factory=Standing)
 
 
@@ -384,7 +386,7 @@ SPELLED = {
 SECTIONS: Mapping[str, type] = {
     "": Project, "data": Data, "data.split": Split, "train": Train, "evaluate": Evaluate,
     "evaluate.safety": Safety, "release": Release, "deploy": Deploy, "deploy.rollout": Rollout,
-    "deploy.kubernetes": Standing,
+    "deploy.vllm": Vllm, "deploy.kubernetes": Standing,
     "monitor": Monitor, "monitor.drift": Drift, "schedule": Schedule,
     "on": On, "on.kubernetes": Kubernetes, "on.airflow": Airflow,
 }  # fmt: skip

@@ -16,6 +16,36 @@ PLACE: Final = r"(gs|pvc|oci|hf)://[\w.@:/+-]+"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Vllm:
+    """How vLLM serves on this machine, with `deploy.runtime: vllm`."""
+
+    max_model_len: int = key(
+        "integer", 4096, "Tokens a request may have, prompt and answer; never less than "
+        "`train.max_length`.", low=64, high=1_048_576,
+    )  # fmt: skip
+    dtype: str = key(
+        "text", "auto", "What it computes in; `auto` is as the base's files say: bfloat16.",
+        choices=("auto", "bfloat16", "float16", "float32"),
+    )  # fmt: skip
+    gpus: int = key("integer", 1, "GPUs over which the tensors are split.", low=1, high=16)
+    gpu_memory_utilization: float = key(
+        "number", 0.3, "The part of a GPU's memory that one revision takes: up to three stand side by side "
+        "while a release takes over.", above=0.0, high=1.0,
+    )  # fmt: skip
+    kv_cache_gb: int = key(
+        "integer", 0, "Memory of the key-value cache instead; 0 goes by `gpu_memory_utilization`, and is 2 "
+        "where vLLM computes on processors.", low=0, high=10_000,
+    )  # fmt: skip
+    max_num_seqs: int = key("integer", 64, "Requests computed at once; more wait.", low=1, high=4096)
+    start_timeout_s: float = key(
+        "duration", 900.0, "How long it may take until it is ready.", low=1, high=86_400
+    )
+    args: tuple[str, ...] = key(
+        "texts", (), "More words of vLLM's command line, e.g. `[--quantization, fp8]`."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kubernetes:
     """The endpoint's Deployments, Services and routes on a cluster, with `deploy.on: kubernetes`."""
 

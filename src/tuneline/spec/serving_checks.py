@@ -1,4 +1,5 @@
-"""What is wrong with `deploy.kubernetes` between its keys. Pure; `checks` notes it with its line."""
+"""What is wrong with `deploy.vllm` and `deploy.kubernetes` between their keys. Pure; `checks` notes it with
+its line."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +7,13 @@ from collections.abc import Iterator
 from tuneline.spec.models import GPU_MEMORY_GB, weights_gb
 from tuneline.spec.sections import Project
 
+GIVEN = frozenset((
+    "--model", "--tokenizer", "--served-model-name", "--uds", "--host", "--port", "--enable-lora",
+    "--lora-modules", "--max-lora-rank", "--dtype", "--max-model-len", "--max-num-seqs",
+    "--tensor-parallel-size", "--gpu-memory-utilization", "--kv-cache-memory-bytes", "--generation-config",
+    "--logprobs-mode", "--max-logprobs", "--api-key", "--root-path",
+))  # fmt: skip
+"""Words of vLLM's command line that are not a project's."""
 DIGEST = r"@sha256:[0-9a-f]{64}"
 
 
@@ -15,9 +23,10 @@ def faults(project: Project, written: frozenset[str]) -> Iterator[tuple[str, str
     if deploy.on != "kubernetes":
         for path in sorted(each for each in written if each.startswith(f"{section}.")):
             yield path, f"`{path}` has no effect without `deploy.on: kubernetes`"
-        if deploy.runtime == "vllm":
-            yield "deploy.runtime", "`deploy.runtime: vllm` needs `deploy.on: kubernetes`"
+        yield from _at_home(project, written)
         return
+    for path in sorted(each for each in written if each.startswith("deploy.vllm.")):
+        yield path, f"`{path}` has no effect with `deploy.on: kubernetes`; see `deploy.kubernetes`"
     if deploy.runtime not in ("vllm", "pyfunc"):
         yield "deploy.runtime", f"`deploy.runtime` is `{deploy.runtime}`; on Kubernetes it is vllm or pyfunc"
         return
@@ -32,6 +41,18 @@ def faults(project: Project, written: frozenset[str]) -> Iterator[tuple[str, str
     yield from _images(project)
     yield from _files(project)
     yield from _scaling(project)
+
+
+def _at_home(project: Project, written: frozenset[str]) -> Iterator[tuple[str, str]]:
+    section, vllm = "deploy.vllm", project.deploy.vllm
+    if project.deploy.runtime != "vllm":
+        for path in sorted(each for each in written if each.startswith(f"{section}.")):
+            yield path, f"`{path}` has no effect without `deploy.runtime: vllm`"
+        return
+    ours = sorted({word.partition("=")[0] for word in vllm.args} & GIVEN)
+    if ours:
+        what = f"`{section}.args` has {', '.join(ours)}, which tuneline gives itself"
+        yield f"{section}.args", f"{what}: leave it out, or use the key of `{section}` for it"
 
 
 def _images(project: Project) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,8 @@ from typing import Any
 from tuneline.client import Client
 from tuneline.client.packages import bring
 from tuneline.errors import ModelError, NotFoundError, SettingError
+from tuneline.serve import vllm_python
+from tuneline.settings import Settings
 from tuneline.steps.asking import asked, shares_files
 from tuneline.steps.gate import UNKNOWN
 from tuneline.steps.io import Step
@@ -21,7 +23,15 @@ NO_SERVER = "no server: TUNELINE_URL is unset"
 
 
 def run(step: Step) -> None:
-    """Parameters: model, endpoint, init_adapter. Puts out release, digest, base (or ""), package, init."""
+    """Parameters: model, endpoint, init_adapter, and vllm if that serves here. Puts out release, digest, base
+    (or ""), package, init.
+
+    Raises: MissingPartError if vLLM is to serve and is not there: better now than after training.
+    """
+    if "vllm" in step.parameters:
+        there = vllm_python.find(Settings.from_env(os.environ).vllm_python)
+        step.note(f"vLLM {there.version} serves, from {there.python}")
+        step.set("vllm", there.version)
     found = _live(step)
     init = _from_live(step, found) if step.parameters.get("init_adapter") == FROM_LIVE else _init(step)
     step.set("release", found["release"] or "")

@@ -16,11 +16,12 @@ from typing import Any
 from tuneline.errors import DataError
 from tuneline.plan.latency import summary
 from tuneline.serve import child
-from tuneline.serve.runtimes import proven_by
+from tuneline.serve.runtimes import VLLM, proven_by
 from tuneline.serve.timing import Ask, Plan, chat, time_all
+from tuneline.settings import Settings
 from tuneline.steps.evaluate import live_model
 from tuneline.steps.io import Step
-from tuneline.steps.verify import answer_tokens, choose
+from tuneline.steps.verify import answer_tokens, choose, vllm_words
 from tuneline.train.rows import read_split
 
 PROMPTS = 64
@@ -30,12 +31,13 @@ Words = list[str | Path]
 
 
 def run(step: Step) -> None:
-    """Parameters: runtime, task, max_new_tokens, live_base. Inputs: base, adapter, served, test, live.
+    """Parameters: runtime, task, max_new_tokens, live_base, vllm. Inputs: base, adapter, served, test, live.
 
     Puts out latency. Raises: ModelError if a runtime does not start or stops answering.
     """
     inputs = step.inputs
-    common: Words = ["--runtime", proven_by(str(step.parameters["runtime"])), "--model", "measure"]
+    runtime = proven_by(str(step.parameters["runtime"]), "vllm" in step.parameters)
+    common: Words = ["--runtime", runtime, "--model", "measure", *_vllm(step, runtime)]
     commands: dict[str, Words] = {
         "candidate": [
             *common, "--base", inputs["base"], "--served", inputs["served"], "--adapter", inputs["adapter"],
@@ -44,14 +46,23 @@ def run(step: Step) -> None:
     live = live_model(inputs["live"], inputs["base"], str(step.parameters.get("live_base") or ""))
     if live is not None:
         package = inputs["live"]
-        runtime = "llamacpp" if any((package / "served").glob("*.gguf")) else "transformers"
+        was = "vllm" if (package / "served" / "vllm.json").is_file() else "transformers"
+        was = "llamacpp" if any((package / "served").glob("*.gguf")) else was
         commands["live"] = [
-            *("--runtime", runtime, "--model", "measure"), "--base", live[0], "--package", package,
-        ]  # fmt: skip
+            *("--runtime", was, "--model", "measure", *_vllm(step, was)),
+            *("--base", live[0], "--package", package),
+        ]
     split = read_split(inputs["test"])
     questions = choose(split, PROMPTS, answer_tokens(step.parameters))
     asks = [chat(question, time.perf_counter) for question in questions]
     write(step, measured(step, commands, asks, Plan()))
+
+
+def _vllm(step: Step, runtime: str) -> Words:
+    """vLLM's part of a command line. The live release gets the candidate's: only the model may differ."""
+    if runtime != VLLM.name:
+        return []
+    return vllm_words(Settings.from_env(os.environ).vllm_python, step.parameters.get("vllm") or {})
 
 
 def measured(step: Step, commands: Mapping[str, Words], asks: Sequence[Ask], plan: Plan) -> dict[str, Any]:

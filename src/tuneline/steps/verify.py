@@ -7,17 +7,19 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tuneline.errors import ModelError, ProofError
 from tuneline.execute.files import digest_path
-from tuneline.serve import asking, child, gguf_adapter, gguf_merged, package, proof, runtimes
+from tuneline.serve import asking, child, gguf_adapter, gguf_merged, package, proof, runtimes, vllm_python
 from tuneline.serve.asking import Question, Reply
 from tuneline.serve.loading import read_json
 from tuneline.serve.prompting import field_of, with_template
 from tuneline.serve.proof import Compared, Identity, Proof
+from tuneline.serve.vllm_config import options_of, quantization_of
+from tuneline.settings import Settings
 from tuneline.steps.io import Step
 from tuneline.train.rows import Split, read_split
 from tuneline.train.tokenizer import tokenizer_hash
@@ -44,17 +46,21 @@ class Subject:
     answer_tokens: int = MAX_ANSWER
     merged: Path | None = None
     """The whole model in Hugging Face's layout, where the release is merged."""
+    python: Path | None = None
+    """For vLLM: as `TUNELINE_VLLM_PYTHON`."""
+    vllm: Mapping[str, Any] = field(default_factory=dict)
+    """For vLLM: `deploy.vllm`."""
 
 
 def run(step: Step) -> None:
-    """Parameters: runtime, dtype, max_length, task, max_new_tokens.
+    """Parameters: runtime, dtype, max_length, task, max_new_tokens, and vllm if that serves here.
 
     Inputs: base, adapter, test, report, and merged where the release is. Puts out served and proof.
 
     Raises: ProofError with every reason if the runtime does not give what was trained.
     """
     subject = Subject(
-        runtimes.proven_by(str(step.parameters["runtime"])),
+        runtimes.proven_by(str(step.parameters["runtime"]), "vllm" in step.parameters),
         step.inputs["base"],
         step.inputs["adapter"],
         step.outputs["served"],
@@ -62,6 +68,8 @@ def run(step: Step) -> None:
         str(step.parameters["dtype"]),
         answer_tokens(step.parameters),
         step.inputs.get("merged"),
+        Settings.from_env(os.environ).vllm_python,
+        step.parameters.get("vllm") or {},
     )
     make_served(subject)
     found = prove(subject, step)
@@ -89,7 +97,8 @@ def make_served(subject: Subject) -> None:
     if subject.merged is not None:
         shutil.copytree(subject.merged, subject.served / "merged", copy_function=_link)
     if subject.runtime != "llamacpp":
-        (subject.served / "transformers.json").write_text('{"runtime": "transformers"}\n', encoding="utf-8")
+        said = json.dumps({"runtime": subject.runtime})
+        (subject.served / f"{subject.runtime}.json").write_text(said + "\n", encoding="utf-8")
         return
     if trained["method"] != "lora":
         raise ModelError(
@@ -133,12 +142,17 @@ def prove(subject: Subject, step: Step | None = None) -> Proof:
 def identify(subject: Subject) -> Identity:
     """What exactly is compared, by digest. Raises: ProofError if the base has no file for this runtime."""
     kind = runtimes.kind(subject.runtime)
+    if kind is runtimes.VLLM:
+        version = vllm_python.find(subject.python).version
+        quantization = quantization_of(options_of(subject.vllm))
+    else:
+        version, quantization = kind.version, "none"
     base = read_json(subject.base / "base.json")
     trained = read_json(subject.adapter / "tuneline.json")
     return Identity(
         runtime=kind.name,
-        runtime_version=kind.version,
-        quantization=str(base["quantization"]) if kind.quantized else "none",
+        runtime_version=version,
+        quantization=str(base["quantization"]) if kind.quantized else quantization,
         base_digest=digest_path(subject.base)[0],
         base_file_sha256=proof.base_file_sha256(subject.base, kind.name),
         adapter_digest=digest_path(subject.adapter)[0],
@@ -186,6 +200,11 @@ def choose(split: Split, count: int, tokens: int = MAX_ANSWER) -> list[Question]
     return found
 
 
+def vllm_words(python: Path | None, options: Mapping[str, Any]) -> list[str | Path]:
+    """What of a runtime's command line is vLLM's."""
+    return ["--python", vllm_python.interpreter(python), "--vllm", json.dumps(options, sort_keys=True)]
+
+
 def failure(found: Proof) -> ProofError:
     """The error of a proof that does not hold."""
     return ProofError(
@@ -207,6 +226,8 @@ def _link(source: str, target: str) -> None:
 def _replies(subject: Subject, questions: list[Question], at_work: AtWork) -> list[Reply]:
     arguments: list[str | Path] = ["--runtime", subject.runtime, "--model", "proof", "--base", subject.base]
     arguments += ["--served", subject.served, "--adapter", subject.adapter]
+    if subject.runtime == runtimes.VLLM.name:
+        arguments += vllm_words(subject.python, subject.vllm)
     try:
         with child.running(arguments) as url, at_work():
             return asking.ask_all(url, questions)

@@ -4,13 +4,13 @@ transformers' own loop, with the settings of generation written out: what a mode
 penalties has no part in it. Prompts of like length share a batch, filled up at the front.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from transformers import GenerationConfig
 
+from tuneline.train import tokenizer
 from tuneline.train.batches import length_batches
 from tuneline.train.model import TrainedModel
 from tuneline.train.rows import Split
@@ -27,13 +27,8 @@ def prompts_of(model: TrainedModel, split: Split) -> list[list[int]]:
 
 
 def end_ids(base: Path, model: TrainedModel) -> frozenset[int]:
-    """The ids that end an answer: what the tokenizer, config.json and generation_config.json say."""
-    found = {model.tokenizer.eos_id}
-    for name in ("config.json", "generation_config.json"):
-        if (base / name).is_file():
-            said = json.loads((base / name).read_text(encoding="utf-8")).get("eos_token_id")
-            found.update(said if isinstance(said, list) else [said] if said is not None else [])
-    return frozenset(found)
+    """The ids that end an answer: see `tokenizer.end_ids`."""
+    return tokenizer.end_ids(base, model.tokenizer)
 
 
 @torch.inference_mode()

@@ -123,6 +123,16 @@ def tokenizer_hash(tokenizer: Tokenizer | Path) -> Digest:
     return (load(tokenizer) if isinstance(tokenizer, Path) else tokenizer).hash
 
 
+def end_ids(base: Path, words: Tokenizer) -> frozenset[int]:
+    """The ids that end an answer: what the tokenizer, config.json and generation_config.json say."""
+    found = {words.eos_id}
+    for name in ("config.json", "generation_config.json"):
+        if (base / name).is_file():
+            said = json.loads((base / name).read_text(encoding="utf-8")).get("eos_token_id")
+            found.update(said if isinstance(said, list) else [said] if said is not None else [])
+    return frozenset(found)
+
+
 def render_chat(tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], *, generate: bool) -> str:
     """The text of a conversation, written by the model's chat template. Raises ModelError."""
     if not tokenizer.chat_template:
