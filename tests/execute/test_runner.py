@@ -327,12 +327,14 @@ def test_a_runner_whose_run_was_taken_over_writes_nothing_more_and_lets_its_task
 
 
 def test_a_task_gets_a_clean_environment(make_runner: Any, log: EventLog, tmp_path: Path) -> None:
-    env = {"PATH": os.environ["PATH"], "SECRET_TOKEN": "hunter2", "HF_TOKEN": "hf", "TUNELINE_TASK": "other"}
+    logins = dict.fromkeys(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "KAGGLE_KEY"), "hunter2")
+    env = {"PATH": os.environ["PATH"], "SECRET_TOKEN": "hunter2", "HF_HOME": "/hf", "TUNELINE_TASK": "other"}
+    env |= logins
     runner = make_runner(env=env, server_url="http://127.0.0.1:1")
     assert _run(runner, log, {"t": {"sh": "env"}}).state == "SUCCEEDED"
     lines = set((tmp_path / "runs/r1/t/1/log.txt").read_text().splitlines())
     assert {
-        "HF_TOKEN=hf",
+        "HF_HOME=/hf",
         "TUNELINE_URL=http://127.0.0.1:1",
         f"TUNELINE_HOME={tmp_path}",
         f"TUNELINE_TASK_STATE={tmp_path}/runs/r1/t/state",

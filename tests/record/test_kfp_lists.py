@@ -154,7 +154,7 @@ def test_a_spec_is_kept_once_and_goes_with_its_last_user(record, add):
     same = {"pipelineInfo": {"name": "same"}, "root": {}}
     record.uploads.create(NewPipeline("p", "P"), 1.0, NewVersion("v1", "p", "one", same))
     record.uploads.add_version(NewVersion("v2", "p", "two", same), 2.0)
-    rows = [record.uploads.version("p", id) for id in ("v1", "v2")]
+    rows = [record.uploads.version(id) for id in ("v1", "v2")]
     assert len({row["spec"] for row in rows}) == 1
     assert json.loads(rows[0]["spec_text"]) == same
     assert record.uploads.newest_version("p")["id"] == "v2"

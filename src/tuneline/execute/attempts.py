@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import InternalError, ResourceError, TransientError, TunelineError
+from tuneline.execute.environment import of_program
 from tuneline.execute.files import AttemptFolder, Ending, Tail
 from tuneline.execute.images import Call
 from tuneline.execute.jobs import Job
@@ -108,9 +109,17 @@ def begin(job: Job, number: int, key: str | None, host: Host, keeping: Keeping) 
         call, notes = _call(job, number, folder.path, executor_input, host.settings)
         program, code = job.image.program(call), job.code
         before = keeping.before(folder.path, job.inputs)
+        environment, hidden = of_program(host.env, call.env, program, fetching=bool(before))
         limits = {"timeout_s": job.container.timeout_s, "grace_s": GRACE_S}
         folder.make(
-            {**program.to_json(), "boot": BOOT, "before": before, "secrets": job.secrets, **limits},
+            {
+                **program.to_json(),
+                "boot": BOOT,
+                "before": before,
+                "without": hidden,
+                "secrets": job.secrets,
+                **limits,
+            },
             program.files,
         )
         about = {
@@ -118,7 +127,7 @@ def begin(job: Job, number: int, key: str | None, host: Host, keeping: Keeping) 
             "TUNELINE_RUN_ID": job.run,
             "TUNELINE_TASK": job.path,
         }
-        environment = {**host.env, **call.env, **program.env, **about}
+        environment |= about
         python = "" if program.environment else program.python
         process = launch(folder.path, folder.log, environment, packages=bool(program.entry), python=python)
     except OSError as error:

@@ -12,6 +12,7 @@ _SCHEDULING = {
     "tolerations": "tainted (preemptible) nodes to be allowed",
     "nodeAffinity": "certain nodes",
     "podAffinity": "a place near or far from other pods",
+    "podResourceClaims": "devices by a resource claim",
     "imagePullSecret": "a secret to pull its image with",
 }
 _PULL = {"Always": "always", "Never": "never", "IfNotPresent": "missing"}

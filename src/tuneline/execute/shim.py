@@ -36,8 +36,9 @@ class Shim:
 
     `task`: {"command": argv, or "entry": "module:function" and "args", or "module" and "args", "environment":
     for `layers.prepare` or null, "constants" of modules to set first, "secrets" to keep out of what is
-    logged, "before": commands that must succeed before the task starts, "boot": code that becomes the module
-    in another interpreter, "cleanup": argv or nothing, "timeout_s": 0 for none, "grace_s"}.
+    logged, "before": commands that must succeed before the task starts, "without": variables that those need
+    and the task does not get, "boot": code that becomes the module in another interpreter, "cleanup": argv or
+    nothing, "timeout_s": 0 for none, "grace_s"}.
     """
 
     def __init__(self, folder: str, task: dict[str, Any]) -> None:
@@ -93,6 +94,8 @@ class Shim:
                 code = os.spawnvp(os.P_WAIT, command[0], command)
                 if code:
                     raise SystemExit(code)
+            for name in self.task.get("without", ()):
+                os.environ.pop(name, None)
             code = 1
             python = ""
             if self.task.get("environment"):

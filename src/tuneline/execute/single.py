@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import TunelineError
-from tuneline.execute.environment import of_tasks
+from tuneline.execute.environment import of_program, of_tasks
 from tuneline.execute.images import Call, MachineImages
 from tuneline.execute.process import BOOT, MARK, interpreter
 from tuneline.execute.provisions import Asked, provide
@@ -72,7 +72,8 @@ def _prepared(folder: Path, settings: Settings, env: Mapping[str, str]) -> tuple
     own = {key: env[key] for key in ("TUNELINE_TASK_STATE", "TUNELINE_RUN_ID", "TUNELINE_TASK") if key in env}
     python = "" if program.environment else program.python
     words = [*interpreter(bool(program.entry), python), str(folder)]
-    return words, {**kept, **call.env, **program.env, **own, MARK: str(folder)}
+    environment, _ = of_program(kept, call.env, program)
+    return words, {**environment, **own, MARK: str(folder)}
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

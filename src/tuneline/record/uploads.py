@@ -120,18 +120,11 @@ class Uploads:
         with self._store.read() as db:
             return _tagged_rows(db, [_pipeline(db, _P.name_key == name_key(name), f"Pipeline {name}")])[0]
 
-    def version(self, pipeline: str, id: str) -> dict[str, Any]:
-        """A version with its tags and spec. Raises: NotFoundError."""
-        wanted = _versions().where(_V.id == id, _V.pipeline == pipeline)
+    def version(self, id: str) -> dict[str, Any]:
+        """A version with its tags and spec, whatever its pipeline. Raises: NotFoundError."""
+        wanted = _versions().where(_V.id == id)
         with self._store.read() as db:
             return _tagged_rows(db, [_version(db, wanted, f"PipelineVersion {id}")])[0]
-
-    def version_by_id(self, id: str) -> dict[str, Any]:
-        """A version, whatever its pipeline. Raises: NotFoundError."""
-        with self._store.read() as db:
-            return _tagged_rows(db, [_version(db, _versions().where(_V.id == id), f"PipelineVersion {id}")])[
-                0
-            ]
 
     def document(self, version: str) -> dict[str, Any]:
         """A version's spec as a value. Raises: NotFoundError."""
@@ -176,12 +169,10 @@ class Uploads:
             if new_tags is not None:
                 _tag(db, id, new_tags)
 
-    def update_version(
-        self, pipeline: str, id: str, values: Mapping[str, str], new_tags: Mapping[str, str] | None
-    ) -> None:
+    def update_version(self, id: str, values: Mapping[str, str], new_tags: Mapping[str, str] | None) -> None:
         """Change what a version says of itself. Raises: NotFoundError."""
         with self._store.write() as db:
-            _version(db, select(_V.id).where(_V.id == id, _V.pipeline == pipeline), f"PipelineVersion {id}")
+            _version(db, select(_V.id).where(_V.id == id), f"PipelineVersion {id}")
             if values:
                 db.execute(update(uploaded_versions).where(_V.id == id).values(**values))
             if new_tags is not None:
@@ -203,10 +194,10 @@ class Uploads:
             db.execute(delete(uploaded_versions).where(_V.pipeline == id))
             db.execute(delete(uploaded_pipelines).where(_P.id == id))
 
-    def delete_version(self, pipeline: str, id: str) -> None:
+    def delete_version(self, id: str) -> None:
         """Forget a version. Raises: NotFoundError."""
         with self._store.write() as db:
-            _version(db, select(_V.id).where(_V.id == id, _V.pipeline == pipeline), f"PipelineVersion {id}")
+            _version(db, select(_V.id).where(_V.id == id), f"PipelineVersion {id}")
             db.execute(delete(tags).where(tags.c.owner == id))
             db.execute(delete(uploaded_versions).where(_V.id == id))
 

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from tuneline.actions import Platform, views
 from tuneline.actions.levels import inputs_of, level
 from tuneline.actions.outline import Tree
+from tuneline.errors import NotFoundError
 from tuneline.plan.listing import parse
 from tuneline.plan.secrets import MASK, is_secret
 from tuneline.record import experiments, run_lists, uploads
@@ -144,7 +145,9 @@ def _pipeline(platform: Platform, id: str, version: str, within: str) -> Json:
     }
     if not version and not versions:
         return shown
-    chosen = platform.kfp.pipelines.version(id, version or versions[0]["id"])
+    chosen = platform.kfp.pipelines.version(version or versions[0]["id"])
+    if chosen["pipeline"] != id:
+        raise NotFoundError(f"PipelineVersion {version} of pipeline {id} not found.")
     spec = documents(json.loads(chosen["spec_text"]))[0]
     found = level(spec, Tree([]), within) or level(spec, Tree([]), "")
     base = f"/pipelines/{id}?version={chosen['id']}"

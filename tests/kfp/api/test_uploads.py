@@ -145,6 +145,7 @@ def test_a_name_is_taken_once_and_has_its_bounds(http):
     refused(upload(http, name="x" * 129), "cannot exceed 128")
     refused(upload(http, name="x", tags='{"a": 1}'), "string keys and values")
     refused(upload(http, name="x", tags='{"a": "%s"}' % ("v" * 64)), "Tag 'a'")
+    refused(upload(http, name="x", tags='{"team.name": "a"}'), "has a dot in its key")
     refused(upload(http, path="/pipelines/upload_version", name="v"), "`pipelineid` is missing")
     refused(upload(http, path="/pipelines/upload_version", name="v", pipelineid="p"), "not found", 404)
 
@@ -160,7 +161,9 @@ def test_a_version_has_its_own_name_and_is_renamed(http):
     assert http.get(path).json() == changed
     assert http.patch(f"/pipelines/{id}", json={"description": "new"}).json()["description"] == "new"
     assert http.get(f"/pipelines/{id}").json()["display_name"] == "line"
-    assert http.delete(path).json() == {}
+    other = upload(http, name="other").json()["pipeline_id"]
+    mixed = path.replace(id, other)  # KFP looks at a version's own id alone
+    assert (http.get(mixed).json(), http.delete(mixed).json()) == (changed, {})
     assert http.delete(path).status_code == 404
 
 

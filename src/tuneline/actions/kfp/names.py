@@ -18,7 +18,7 @@ def checked_name(thing: str, name: str, most: int = MAX_NAME) -> str:
 
 
 def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags. Raises: UserError for too many, an empty key, or one that is too long."""
+    """The tags. Raises: UserError for too many, an empty key, one with a dot, or one that is too long."""
     if len(tags) > MAX_TAGS:
         raise UserError(f"There can be {MAX_TAGS} tags at most; {len(tags)} were given.")
     for key, value in tags.items():
@@ -26,4 +26,6 @@ def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
             raise UserError(
                 f"Tag {key!r} must have a key of 1 to {MAX_TAG} characters, and a value of as many."
             )
+        if "." in key:  # `tags.<key>` is how a filter names it
+            raise UserError(f"Tag {key!r} has a dot in its key, which KFP does not take.")
     return dict(tags)

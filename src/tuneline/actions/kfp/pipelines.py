@@ -79,9 +79,9 @@ class Pipelines:
         """A page of pipelines, the next page's token, how many there are."""
         return self._record.page(listing)
 
-    def version(self, pipeline: str, id: str) -> Row:
-        """A version with its `spec_text`. Raises: NotFoundError."""
-        return self._record.version(pipeline, id)
+    def version(self, id: str) -> Row:
+        """A version with its `spec_text`, by its id alone, as KFP has it. Raises: NotFoundError."""
+        return self._record.version(id)
 
     def page_of_versions(self, pipeline: str, listing: Listing) -> tuple[list[Row], str, int]:
         """A page of a pipeline's versions. Raises: NotFoundError."""
@@ -92,18 +92,18 @@ class Pipelines:
         self._record.update(id, *_changes("Pipeline", said))
         return self._record.get(id)
 
-    def update_version(self, pipeline: str, id: str, said: Mapping[str, Any]) -> Row:
+    def update_version(self, id: str, said: Mapping[str, Any]) -> Row:
         """Change display name, description or tags; the version. Raises: NotFoundError, UserError."""
-        self._record.update_version(pipeline, id, *_changes("PipelineVersion", said))
-        return self._record.version(pipeline, id)
+        self._record.update_version(id, *_changes("PipelineVersion", said))
+        return self._record.version(id)
 
     def delete(self, id: str, cascade: bool) -> None:
         """Raises: NotFoundError; UserError if it has versions and `cascade` is false."""
         self._record.delete(id, cascade)
 
-    def delete_version(self, pipeline: str, id: str) -> None:
+    def delete_version(self, id: str) -> None:
         """Raises: NotFoundError."""
-        self._record.delete_version(pipeline, id)
+        self._record.delete_version(id)
 
     def _create_both(
         self, said: Described, version: Described, document: Mapping[str, Any], file: str, url: str
@@ -119,7 +119,7 @@ class Pipelines:
     ) -> Row:
         new = _new_version(pipeline, said, fallback, "", document, url)
         self._record.add_version(new, self._clock())
-        return self._record.version(pipeline, new.id)
+        return self._record.version(new.id)
 
 
 def _new_pipeline(said: Described, fallback: str) -> NewPipeline:

@@ -150,7 +150,7 @@ class KfpRuns:
         if spec is not None:
             return Source(checked(spec), pipeline_id, version_id)
         if version_id:
-            found = self._record.uploads.version_by_id(version_id)
+            found = self._record.uploads.version(version_id)
             if pipeline_id and found["pipeline"] != pipeline_id:
                 raise NotFoundError(f"PipelineVersion {version_id} of pipeline {pipeline_id} not found.")
         elif pipeline_id:

@@ -74,6 +74,10 @@ class Program:
     """Set beside, or in place of, what the call asks for."""
     notes: tuple[str, ...] = ()
     """What is otherwise here than the container asks for."""
+    inside: tuple[str, ...] = ()
+    """Variables of the call that are in the command already: its own process keeps the machine's."""
+    logins: bool = False
+    """Whether it gets the logins to hubs and buckets of the server's user: our own programs alone."""
     cleanup: tuple[str, ...] = ()
     """A command that ends what may be left of it elsewhere, run once it has ended."""
 

@@ -21,6 +21,9 @@ _ASK_S = 15.0
 """How long an engine may take to say that it is there."""
 _AGAIN_S = 20.0
 """How soon one that was not there is asked for again."""
+_CLIENTS = frozenset(("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD"))
+_CLIENTS_PREFIXES = ("XDG_", "DOCKER_", "CONTAINER_", "CONTAINERS_", "PODMAN_", "STORAGE_", "BUILDAH_")
+"""What the engine's client finds its programs, storage and engine by."""
 Answers = Callable[[Sequence[str]], bool]
 
 
@@ -36,12 +39,13 @@ class Engine:
         return Path(self.program).name
 
     def run(self, image: str, call: Call) -> tuple[str, ...]:
-        """The command that runs a container to its end. Values of variables are not in it."""
+        """The command that runs a container to its end. Values of variables are not in it, but for those that
+        the engine's own client would take for its own, such as PATH and HOME."""
         command = [self.program, "run", "--rm", "--init", "--name", call.name, "--network", "host"]
         for mount in _mounts(call):
             command += ["--volume", f"{mount.here}:{mount.inside}{':ro' if mount.read_only else ''}"]
-        for name in call.env:
-            command += ["--env", name]
+        for name, value in call.env.items():
+            command += ["--env", f"{name}={value}" if _is_clients(name) else name]
         command += self._options(call.options)
         if call.command:
             command += ["--entrypoint", call.command[0]]
@@ -108,7 +112,13 @@ class EngineImage:
             command=self._engine.run(self._name, call),
             cleanup=self._engine.end(call.name),
             notes=(f"ran with {self._engine.name}",),
+            inside=tuple(filter(_is_clients, call.env)),
+            logins=True,  # for a registry, by the client's helpers; the container gets what `--env` names
         )
+
+
+def _is_clients(name: str) -> bool:
+    return name in _CLIENTS or name.startswith(_CLIENTS_PREFIXES)
 
 
 def _mounts(call: Call) -> list[Mount]:

@@ -28,4 +28,4 @@ class OwnImage:
 
     def program(self, call: Call) -> Program:
         """See Image."""
-        return Program(entry="tuneline.steps.main:main", args=(call.words[2], call.words[4]))
+        return Program(entry="tuneline.steps.main:main", args=(call.words[2], call.words[4]), logins=True)

@@ -73,17 +73,17 @@ def _list_versions(call: Call) -> Answer:
 
 
 def _get_version(call: Call) -> Answer:
-    return version(call.platform.kfp.pipelines.version(call.path["id"], call.path["version"]))
+    return version(call.platform.kfp.pipelines.version(call.path["version"]))
 
 
 def _update_version(call: Call) -> Answer:
     said = read(call.json(), _VERSION)
-    found = call.platform.kfp.pipelines.update_version(call.path["id"], call.path["version"], said)
+    found = call.platform.kfp.pipelines.update_version(call.path["version"], said)
     return version(found)
 
 
 def _delete_version(call: Call) -> Answer:
-    call.platform.kfp.pipelines.delete_version(call.path["id"], call.path["version"])
+    call.platform.kfp.pipelines.delete_version(call.path["version"])
     return {}
 
 
