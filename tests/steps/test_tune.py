@@ -9,7 +9,7 @@ import pytest
 from tests.steps.stepping import fail_step, run_step, start_step
 from tests.tiny import movie_rows, tiny_base, write_split
 
-from tuneline.steps.tune import ends
+from tuneline.steps.tuning import ends
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

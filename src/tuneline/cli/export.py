@@ -9,6 +9,7 @@ from tuneline.cli.main import LazyGroup
 TABLE: Mapping[str, tuple[str, str, str]] = {
     "airflow": ("export_airflow", "airflow", "A DAG of Airflow: of a project, or of any compiled pipeline."),
     "kubernetes": ("export_kubernetes", "kubernetes", "An endpoint's manifests, for kubectl apply -k."),
+    "training": ("export_training", "training", "A training on several machines, as a Job of Kubernetes."),
 }
 
 

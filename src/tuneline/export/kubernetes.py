@@ -1,4 +1,5 @@
-"""An endpoint's manifests as files for `kubectl apply -k`, or for a repository that a GitOps tool follows.
+"""Manifests of an endpoint, or of a training, as files for `kubectl apply -k`, or for a repository that a
+GitOps tool follows.
 
 The same project and release give the same bytes. Nothing secret is in them: Secrets are named, never written.
 Files that are not ours are never overwritten; ours that are no longer part of the endpoint are removed.
@@ -13,10 +14,13 @@ from typing import Any
 import yaml
 
 from tuneline.errors import ConflictError
+from tuneline.plan.manifest_training import Training, training_manifests
 from tuneline.plan.manifests import file_name, manifests, ordered
+from tuneline.plan.placement import On
 from tuneline.plan.standing import Manifest, Wanted
 
 HEAD = "# Written by `tuneline export kubernetes`; written anew by it, so change the project instead.\n"
+TRAINING_HEAD = HEAD.replace("kubernetes", "training")
 KUSTOMIZATION = "kustomization.yaml"
 
 
@@ -57,8 +61,19 @@ def write(wanted: Wanted, folder: Path) -> Written:
 
     Raises: ConflictError naming those; SpecError; OSError.
     """
-    wanted_files = texts(wanted)
-    before = _ours(folder)
+    return _written(texts(wanted), folder, HEAD)
+
+
+def write_training(training: Training, on: On, folder: Path) -> Written:
+    """The same of a training on several machines. Raises: as `write`, and `training_manifests`."""
+    named = {file_name(each): _yaml(each, TRAINING_HEAD) for each in training_manifests(training, on)}
+    return _written(
+        {KUSTOMIZATION: _yaml(kustomization(list(named)), TRAINING_HEAD), **named}, folder, TRAINING_HEAD
+    )
+
+
+def _written(wanted_files: Mapping[str, str], folder: Path, head: str) -> Written:
+    before = _ours(folder, head)
     foreign = [name for name in wanted_files if (folder / name).exists() and name not in before]
     if foreign:
         raise ConflictError(
@@ -75,11 +90,11 @@ def write(wanted: Wanted, folder: Path) -> Written:
     return Written(tuple(wanted_files), tuple(changed), tuple(removed))
 
 
-def _ours(folder: Path) -> dict[str, str]:
+def _ours(folder: Path, head: str) -> dict[str, str]:
     found = {}
     for path in sorted(folder.glob("*.yaml")):
         text = path.read_text(encoding="utf-8", errors="replace")
-        if text.startswith(HEAD):
+        if text.startswith(head):
             found[path.name] = text
     return found
 
@@ -100,5 +115,5 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _yaml(body: Mapping[str, Any]) -> str:
-    return HEAD + yaml.dump(body, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+def _yaml(body: Mapping[str, Any], head: str = HEAD) -> str:
+    return head + yaml.dump(body, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from tuneline.errors import SpecError
 from tuneline.plan.components import LINE, Component, Param
 from tuneline.plan.latency import names_latency
 from tuneline.plan.more_tasks import with_latency, with_merge, with_sets, with_vllm
@@ -35,8 +36,15 @@ class Values(Protocol):
 def compile_project(project: Values) -> dict[str, Any]:
     """The pipeline spec of a project, JSON values only.
 
-    Raises: ValueError if a value does not fit; SpecError if the project's own code is too large.
+    Raises: ValueError if a value does not fit; SpecError if the project's own code is too large, or if it
+    trains on several machines.
     """
+    if (machines := int(project.value("train.num_machines"))) > 1:
+        raise SpecError(
+            f"train.num_machines is {machines}: no runner starts a task on several machines.",
+            hint="`tuneline export training` writes that training as a Job of several pods; "
+            "for a run give -p train.num_machines=1.",
+        )
     line = line_of(project)
     return {
         "pipelineInfo": {"name": str(project.value("name"))},

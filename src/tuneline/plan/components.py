@@ -134,6 +134,8 @@ TUNE = Component(
         _p("bnb_4bit_quant_type", _S, "train.bnb_4bit_quant_type"),
         _p("bnb_4bit_compute_dtype", _S, "train.bnb_4bit_compute_dtype"),
         _p("bnb_4bit_use_double_quant", _B, "train.bnb_4bit_use_double_quant"),
+        _p("num_processes", _I, "train.num_processes"), _p("num_machines", _I, "train.num_machines"),
+        _p("fsdp", _B, "train.fsdp"),
     ),
     inputs=(
         In("base", "base", "base", MODEL), In("train", "prepare", "train", DATASET),

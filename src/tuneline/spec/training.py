@@ -31,7 +31,9 @@ class Train:
     learning_rate: float = key("number", 2e-4, "The highest learning rate.", above=0.0, high=10.0)
     num_train_epochs: float = key("number", 1.0, "How often each row is seen.", above=0.0, high=10_000.0)
     max_steps: int = key("integer", -1, "Stop after so many optimizer steps; -1 goes by epochs.", low=-1)
-    per_device_train_batch_size: int = key("integer", 8, "Rows in a batch.", low=1, high=65536)
+    per_device_train_batch_size: int = key(
+        "integer", 8, "Rows in a batch, for each process that trains.", low=1, high=65536
+    )
     gradient_accumulation_steps: int = key("integer", 1, "Batches in an optimizer step.", low=1, high=65536)
     lr_scheduler_type: str = key(
         "text", "cosine", "How the learning rate falls.", choices=("cosine", "linear", "constant")
@@ -61,6 +63,15 @@ class Train:
         "text", "auto", "Of the frozen weights; `auto` is bfloat16 where the processor is good at it.",
         choices=("auto", "float32", "bfloat16"),
     )  # fmt: skip
+    num_processes: int = key(
+        "integer", 1, "Processes that train together on a machine: as many as it has GPUs.", low=1, high=64
+    )
+    num_machines: int = key(
+        "integer", 1, "Machines that train together, as the pods of one Job.", low=1, high=64
+    )
+    fsdp: bool = key(
+        "flag", False, "Whether several processes share out the layers, instead of each having all of them."
+    )
     seed: int = key("integer", 42, "Of initialization, order and dropout.", low=0, high=4_294_967_295)
     init_adapter: str = key(
         "text", "", "Go on from the adapter of an earlier release, `MODEL@VERSION`, or from one in a folder."

@@ -104,11 +104,20 @@ def main_take(order: Mapping[str, Any]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
+        order = for_machine(order, os.environ)
         message = signed(take(order, ended), int(order.get("limit", 2048)), _say_line)
     except Exception as error:
         return _failed(order, error)
     _leave(order, message)
     return 0
+
+
+def for_machine(order: Mapping[str, Any], env: Mapping[str, str]) -> Mapping[str, Any]:
+    """What this machine takes of an order: of several that did one thing together (`first_machine_only`), all
+    but the first have nothing. env: its `NODE_RANK`."""
+    if not order.get("first_machine_only") or env.get("NODE_RANK", "0") == "0":
+        return order
+    return {key: value for key, value in order.items() if key not in ("outputs", "checkpoints")}
 
 
 def signed(result: Mapping[str, Any], limit: int, line: Callable[[str], None]) -> dict[str, Any]:

@@ -72,9 +72,10 @@ def add_adapter(model: Any, recipe: Recipe, base_name: str) -> PeftModel:
     return get_peft_model(model, config)
 
 
-def save_adapter(model: PeftModel, folder: Path) -> None:
-    """Write the adapter in PEFT's format, in float32."""
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+def save_adapter(model: PeftModel, folder: Path, weights: dict[str, Any] | None = None) -> None:
+    """Write the adapter in PEFT's format, in float32. weights: by their names in `model`; default: its
+    own."""
+    state = get_peft_model_state_dict(model, weights, save_embedding_layers=False)
     tensors = {name: state[name].detach().to("cpu", torch.float32).contiguous() for name in sorted(state)}
     (folder / WEIGHTS).write_bytes(to_safetensors(tensors, {"format": "pt"}))
     settings = {key: _plain(value) for key, value in model.peft_config["default"].to_dict().items()}

@@ -3,7 +3,8 @@ guards what is in it.
 
 A training killed at any moment goes on from the newest whole one and ends with the same bytes as one left
 alone. As many are kept as `train.save_total_limit` says. One whose `key` is another training's (other rows,
-recipe, base, threads or versions) is not taken.
+recipe, base, threads or versions) is not taken. One that another number of processes wrote is: it goes on
+with the same rows, and differs from then on by rounding.
 """
 
 import hashlib
@@ -27,6 +28,10 @@ class Checkpoints:
     """What the training is made of, as a digest."""
     keep: int = 2
     """How many."""
+    kin: str = ""
+    """The same without what only rounds: threads and processes. Empty: nothing is taken but by `key`."""
+    processes: int = 1
+    """How many train."""
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Keep `state` as of optimizer step `step`; the oldest goes. Raises OSError, leaving
@@ -37,7 +42,7 @@ class Checkpoints:
         scratch, target = self.folder / f"{step:09d}.part", self.folder / f"{step:09d}"
         scratch.mkdir()
         with (scratch / _STATE).open("wb") as file:
-            _save({"key": self.key, **state}, file)
+            _save({"key": self.key, "kin": self.kin, "processes": self.processes, **state}, file)
             file.flush()
             os.fsync(file.fileno())
         with (scratch / _CHECKSUM).open("w") as out:
@@ -60,9 +65,15 @@ class Checkpoints:
                 state = torch.load(path / _STATE, weights_only=True)
             except (OSError, RuntimeError, ValueError):
                 continue
-            if state.get("key") == self.key:
+            if self._takes(state):
                 return dict(state)
         return None
+
+    def _takes(self, state: dict[str, Any]) -> bool:
+        if state.get("key") == self.key:
+            return True
+        others = state.get("processes", 1) != self.processes
+        return others and bool(self.kin) and state.get("kin") == self.kin
 
     def _whole(self) -> list[Path]:
         """Newest first."""

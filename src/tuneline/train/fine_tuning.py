@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from tuneline.errors import ModelError
-from tuneline.train import adapters, fused, machine, quantized
+from tuneline.train import adapters, fused, machine, quantized, sharding
 from tuneline.train.model import TrainedModel, load_network
 from tuneline.train.recipe import Recipe
 from tuneline.train.tokenizer import load as load_tokenizer
@@ -43,12 +43,22 @@ def prepare(base: Path, init: Path | None, recipe: Recipe, base_name: str) -> Tr
     return TrainedModel(adapted, tokenizer)
 
 
-def save(model: TrainedModel, folder: Path, recipe: Recipe) -> None:
-    """Write what was trained: a PEFT adapter, or a whole model in bfloat16 with its config."""
+def trained_state(model: TrainedModel, *, keep: bool) -> dict[str, Any] | None:
+    """The weights to save where layers are shared out, whole; else None: the network has them. Every process
+    must ask; keep: whether this one writes them."""
+    trained = {name: value for name, value in model.network.named_parameters() if value.requires_grad}
+    return sharding.whole_weights(trained, keep=keep) if sharding.is_sharded(trained.values()) else None
+
+
+def save(model: TrainedModel, folder: Path, recipe: Recipe, state: dict[str, Any] | None = None) -> None:
+    """Write what was trained: a PEFT adapter, or a whole model in bfloat16 with its config.
+
+    state: that of `trained_state`.
+    """
     if recipe.method == "lora":
-        adapters.save_adapter(model.network, folder)
+        adapters.save_adapter(model.network, folder, state)
         return
-    state = model.network.state_dict()
+    state = {**model.network.state_dict(), **(state or {})}
     if model.network.config.tie_word_embeddings:
         state = {name: value for name, value in state.items() if not name.startswith("lm_head.")}
     tensors = {name: state[name].to("cpu", torch.bfloat16).contiguous() for name in sorted(state)}

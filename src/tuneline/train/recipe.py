@@ -21,6 +21,7 @@ _UNSEEN = ("save_total_limit", "logging_steps", "gradient_checkpointing")
 _NEWER = (
     "load_in_4bit", "bnb_4bit_quant_type", "bnb_4bit_compute_dtype", "bnb_4bit_use_double_quant",
 )  # fmt: skip
+_SEVERAL = ("num_processes", "num_machines", "fsdp")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,26 @@ class Recipe:
     bnb_4bit_compute_dtype: str = "auto"
     """`auto` is as `dtype`."""
     bnb_4bit_use_double_quant: bool = False
+    num_processes: int = 1
+    """Of one machine."""
+    num_machines: int = 1
+    fsdp: bool = False
+    """Whether the processes share out the layers."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether layers are shared out: one process alone keeps them all."""
+        return self.fsdp and self.processes > 1
+
+    @property
+    def processes(self) -> int:
+        """Those that train together, on all machines."""
+        return self.num_processes * self.num_machines
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows of a batch, those of all processes together."""
+        return self.per_device_train_batch_size * self.processes
 
     @classmethod
     def parse(cls, parameters: Mapping[str, Any]) -> Self:
@@ -74,13 +95,19 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Every field that decides what is learned, for manifests: equal trainings are equal, however often
-        they were shown. Of 4 bits only where there are: older releases stay what they are.
+        they were shown. Of 4 bits and of several processes only where there are: older releases stay what
+        they are.
         """
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in _UNSEEN and (name not in _NEWER or self.load_in_4bit)
-        }
+        left_out = {*_UNSEEN}
+        left_out |= set() if self.load_in_4bit else {*_NEWER}
+        left_out |= set() if self.processes > 1 else {*_SEVERAL}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
+
+    def alike(self) -> dict[str, Any]:
+        """`to_json` as one process would say it, with the whole batch: what is equal of trainings that differ
+        only in how many processes share it."""
+        said = self.to_json() | {"per_device_train_batch_size": self.batch_rows}
+        return {name: value for name, value in said.items() if name not in _SEVERAL}
 
     def total_steps(self, batches: int) -> int:
         """How many optimizer steps a training over `batches` batches an epoch takes."""
@@ -113,12 +140,14 @@ class Recipe:
         ]
         positive = ("r", "lora_alpha", "learning_rate", "num_train_epochs", "per_device_train_batch_size",
                     "gradient_accumulation_steps", "max_length", "save_steps",
-                    "save_total_limit", "logging_steps")  # fmt: skip
+                    "save_total_limit", "logging_steps", "num_processes", "num_machines")  # fmt: skip
         faults += [
             f"train.{name}: {getattr(self, name)} is not above 0"
             for name in positive
             if getattr(self, name) <= 0
         ]
+        if self.fsdp and self.load_in_4bit:
+            faults.append("train.fsdp: weights in 4 bits (train.load_in_4bit) cannot be shared out")
         if not 0 <= self.lora_dropout < 1:
             faults.append(f"train.lora_dropout: {self.lora_dropout} is not in 0 to 1")
         if not 0 <= self.warmup_ratio <= 1:

@@ -3,6 +3,9 @@
 Knows nothing of files, text or steps: it is given a network, rows of ids and a recipe. The loss is TRL's:
 the mean over all learned tokens of an optimizer step. A training resumed from any of its checkpoints ends
 with the same bytes.
+
+Where several processes train, all go through the same batches and each computes its share of the rows: what
+they add up is what one process has of the whole batch, but for rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,11 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from tuneline.train import sharding
 from tuneline.train.batches import epoch_batches
 from tuneline.train.checkpoints import Checkpoints
 from tuneline.train.model import TrainedModel, pad
 from tuneline.train.recipe import Recipe
 from tuneline.train.rows import Example
+from tuneline.train.world import ALONE, World
 from tuneline.types import Clock
 
 
@@ -64,17 +69,20 @@ def train(
     checkpoints: Checkpoints,
     report: Report,
     clock: Clock,
+    world: World = ALONE,
 ) -> Progress:
     """Train what in `model.network` requires a gradient, in place. Returns how it went.
 
     Goes on from the newest checkpoint, if there is one. Rows are never mixed: a batch is
-    `per_device_train_batch_size` of them, a step `gradient_accumulation_steps` batches.
+    `per_device_train_batch_size` of them for each process, a step `gradient_accumulation_steps` batches.
+    Every process of `world` calls it with the same; rank 0 alone writes checkpoints.
     """
     parameters = {name: value for name, value in model.network.named_parameters() if value.requires_grad}
     optimizer = _optimizer(parameters, recipe)
-    progress = _resume(parameters, optimizer, checkpoints.load())
+    found = world.from_first(checkpoints.load() if world.writes else None)
+    progress = _resume(parameters, optimizer, found, recipe.seed, world)
     lengths = [len(row.ids) for row in rows]
-    size = recipe.per_device_train_batch_size
+    size = recipe.batch_rows
     per_epoch = recipe.steps_per_epoch(-(-len(rows) // size))
     total = recipe.total_steps(-(-len(rows) // size))
     prepare_network(model, recipe)
@@ -87,7 +95,8 @@ def train(
         first = place * recipe.gradient_accumulation_steps
         chosen = batches[first : first + recipe.gradient_accumulation_steps]
         rate = recipe.rate(progress.step, total)
-        loss, norm = _step(model, [[rows[k] for k in batch] for batch in chosen], optimizer, recipe, rate)
+        step_rows = [[rows[k] for k in batch] for batch in chosen]
+        loss, norm = _step(model, step_rows, optimizer, recipe, rate, world)
         tokens, seconds = sum(lengths[k] for batch in chosen for k in batch), clock() - began
         progress.step += 1
         progress.tokens += tokens
@@ -96,7 +105,9 @@ def train(
         progress.rates.append(rate)
         report(Point(progress.step, total, loss, rate, norm, tokens, seconds))
         if progress.step % recipe.save_steps == 0 and progress.step < total:
-            checkpoints.save(progress.step, _state(parameters, optimizer, progress))
+            state = _state(parameters, optimizer, progress, world)
+            if world.writes:
+                checkpoints.save(progress.step, state)
     return progress
 
 
@@ -125,27 +136,61 @@ def _step(
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
     rate: float,
+    world: World,
 ) -> tuple[float, float]:
-    """One optimizer step over `batches`. Returns the loss and the gradient's norm."""
+    """One optimizer step over `batches`, this process' share of each. Returns the loss and the gradient's
+    norm, those of all processes together."""
     learned = sum(len(row.ids) - max(1, row.learned_from) for batch in batches for row in batch)
     mixed = recipe.method == "full" and recipe.dtype != "float32"
     total = 0.0
     for batch in batches:
+        mine, counts = world.share(batch), 1.0
+        if not mine and recipe.sharded:  # the others need this process' part of every layer
+            mine, counts = batch[:1], 0.0
+        if not mine:
+            continue
         with torch.autocast(model.device.type, torch.bfloat16) if mixed else nullcontext():
-            loss, _ = batch_loss(model, batch)
-        (loss / learned).backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
+            loss, _ = batch_loss(model, mine)
+        (loss * (counts / learned)).backward()  # type: ignore[no-untyped-call]
+        total += loss.item() * counts
     values = [value for group in optimizer.param_groups for value in group["params"]]
-    norm = nn.utils.clip_grad_norm_(values, recipe.max_grad_norm or float("inf"))
+    total = _together(values, total, world)
+    norm = _clip(values, recipe)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return total / learned, norm.item()
+    return total / learned, norm
+
+
+def _clip(values: Sequence[nn.Parameter], recipe: Recipe) -> float:
+    """Scale the gradients down to `max_grad_norm`, in place. Returns their norm before."""
+    most = recipe.max_grad_norm or float("inf")
+    if recipe.sharded:
+        return sharding.clip(values, most)
+    return float(nn.utils.clip_grad_norm_(values, most).item())
+
+
+def _together(values: Sequence[nn.Parameter], total: float, world: World) -> float:
+    """Add up the gradients of all processes, in place, and return their losses' sum. A process without rows
+    in this step adds nothing."""
+    if world.alone:
+        return total
+    whole = [value for value in values if not sharding.is_sharded([value])]
+    for value in whole:
+        if value.grad is None:
+            value.grad = torch.zeros_like(value)
+    world.sum(value.grad for value in whole if value.grad is not None)
+    summed = torch.tensor([total], dtype=torch.float64, device=values[0].device)
+    world.sum([summed])
+    return float(summed.item())
 
 
 def _optimizer(parameters: dict[str, nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW with transformers' numbers. Weight decay leaves out biases and norms, as its Trainer does."""
+    """AdamW with transformers' numbers. Weight decay leaves out biases and norms, as its Trainer does.
+
+    Fused, but where layers are shared out and others are not: no fused step takes both.
+    """
     plain = [value for name, value in parameters.items() if name.endswith("bias") or "norm" in name.lower()]
     left = {id(value) for value in plain}
     decayed = [value for value in parameters.values() if id(value) not in left]
@@ -154,31 +199,60 @@ def _optimizer(parameters: dict[str, nn.Parameter], recipe: Recipe) -> torch.opt
         {"params": plain, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    parts = sum(sharding.is_sharded([value]) for value in parameters.values())
+    how = {"fused": True} if parts in (0, len(parameters)) else {"foreach": False}
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999), eps=1e-8, **how)
 
 
 def _state(
-    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: Progress
+    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, progress: Progress, world: World
 ) -> dict[str, Any]:
-    return {
-        "weights": {name: value.detach() for name, value in parameters.items()},
-        "optimizer": optimizer.state_dict(),
+    state = {
+        "weights": sharding.whole_weights(parameters, keep=world.writes),
+        "optimizer": sharding.whole_optimizer(optimizer.state_dict(), keep=world.writes),
         "random": torch.get_rng_state(),
         "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "progress": vars(progress).copy(),
     }
+    return state if world.alone else {**state, "random_of": world.gather(_random())}
 
 
 def _resume(
-    parameters: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, state: dict[str, Any] | None
+    parameters: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any] | None,
+    seed: int,
+    world: World,
 ) -> Progress:
+    """Take up a checkpoint, or begin. Each process has random numbers of its own: rank 0 those that one
+    alone would have."""
+    if not world.writes:
+        torch.manual_seed(seed + world.rank)
     if state is None:
         return Progress.of(None)
     with torch.no_grad():
         for name, value in parameters.items():
-            value.copy_(state["weights"][name])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"].cpu())
-    if torch.cuda.is_available() and state.get("random_cuda"):
-        torch.cuda.set_rng_state_all([one.cpu() for one in state["random_cuda"]])
+            value.copy_(sharding.part_of(state["weights"][name], value))
+    optimizer.load_state_dict(sharding.optimizer_parts(state["optimizer"], optimizer))
+    ranks = state.get("random_of") or []
+    if len(ranks) == world.size:
+        _take_random(ranks[world.rank])
+    elif world.writes:
+        _take_random({"cpu": state["random"], "cuda": state.get("random_cuda") or []})
     return Progress.of(state)
+
+
+def _random() -> dict[str, Any]:
+    """The random state of this process: of the processor and of its GPU."""
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _take_random(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"].cpu())
+    if not torch.cuda.is_available() or not state["cuda"]:
+        return
+    if len(state["cuda"]) == 1:
+        torch.cuda.set_rng_state(state["cuda"][0].cpu())
+    else:
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
