@@ -52,6 +52,7 @@ def test_every_field_a_step_wants_has_a_value():
     deploy = project.value("deploy")
     assert deploy.pop("rollout")["strategy"] == "switch"
     assert deploy.pop("kubernetes")["namespace"] == "default"
+    assert deploy.pop("vllm")["dtype"] == "auto"
     assert deploy == {
         "endpoint": "movie-reviews", "runtime": "llamacpp", "on": "here", "entry": "", "port": 0,
         "keep_s": 1800.0, "max_concurrent": 0, "max_queue": 100, "queue_timeout_s": 10.0,
