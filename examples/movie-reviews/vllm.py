@@ -71,7 +71,7 @@ class Seen:
     def endpoint(self) -> dict[str, Any]:
         """What the endpoint is now."""
         found: dict[str, Any] = json.loads(self.cli("status", "--json"))
-        return next(each for each in found["endpoints"] if each["endpoint"] == "movie-reviews")
+        return next(each for each in found["endpoints"] if each["name"] == "movie-reviews")
 
     def until_live(self, release: str) -> str:
         """Wait until it is live; the endpoint's URL."""
