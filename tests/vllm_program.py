@@ -139,8 +139,10 @@ def app(models):
         try:
             first = next(steps)
         except Refused as error:
-            said = {"message": str(error), "type": "BadRequestError", "code": 400}
-            return JSONResponse({"error": said}, status_code=400)
+            said = {"error": {"message": str(error), "type": "BadRequestError", "code": 400}}
+            if body["stream"] and "vocabulary" in str(error):  # seen by the engine, after the answer began
+                return StreamingResponse([f"data: {json.dumps(said)}\n\n"], media_type="text/event-stream")
+            return JSONResponse(said, status_code=400)
         if not body["stream"]:
             return JSONResponse({"choices": [choice(models, body, [first, *steps])]})
 

@@ -26,6 +26,8 @@ REVIEW = "Review: A dull, endless film that wastes two fine actors.\nSentiment:"
 LONG = "Review: A warm, funny and well acted film.\nSentiment: positive\n\nReview:"
 SERVER = "vllm.entrypoints.openai.api_server"
 TOKENS = 64
+PAUSE_S = 0.5
+"""Between two questions of the load: without it that takes the processors the second release is made on."""
 
 
 def main() -> int:
@@ -71,7 +73,7 @@ class Seen:
     def endpoint(self) -> dict[str, Any]:
         """What the endpoint is now."""
         found: dict[str, Any] = json.loads(self.cli("status", "--json"))
-        return next(each for each in found["endpoints"] if each["endpoint"] == "movie-reviews")
+        return next(each for each in found["endpoints"] if each["name"] == "movie-reviews")
 
     def until_live(self, release: str) -> str:
         """Wait until it is live; the endpoint's URL."""
@@ -97,7 +99,7 @@ class Seen:
 
 
 class Load(threading.Thread):
-    """Asks without a pause, and remembers who answered and what failed."""
+    """Asks again and again, and remembers who answered and what failed."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -112,7 +114,7 @@ class Load(threading.Thread):
                 self.releases.append(answer.headers["x-tuneline-release"])
             except (httpx.HTTPError, KeyError) as error:
                 self.failed.append(repr(error))
-                time.sleep(0.2)
+            time.sleep(PAUSE_S)
 
 
 def see(seen: Seen) -> None:
@@ -124,7 +126,7 @@ def see(seen: Seen) -> None:
         speed(url)
         load = Load(url)
         load.start()
-        second = seen.run("train.learning_rate=4e-4")
+        second = seen.run(f"data.limit={seen.rows // 4}", 'gate=["accuracy >= 0.5"]')
         seen.until_live(second)
         time.sleep(2)
         load.stop.set()

@@ -116,10 +116,10 @@ def test_whichever_process_is_killed_none_is_left(release, python, which):
 
 
 def test_a_stopped_runtime_takes_its_vllm_along(release, python):
+    others = set(psutil.Process().children())
     with child.running(arguments(release, python)) as url:
         assert httpx.get(f"{url}/health").status_code == 200
-        here = psutil.Process()
-        runtime = next(each for each in here.children() if "vllm" in each.cmdline())
+        (runtime,) = set(psutil.Process().children()) - others
         family = runtime.children(recursive=True)
         assert len(family) == 3
     _, alive = psutil.wait_procs(family, timeout=20)

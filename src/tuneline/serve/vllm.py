@@ -83,10 +83,17 @@ class Vllm:
     name: str = "vllm"
 
     async def loaded(self) -> None:
-        """Until vLLM answers. Raises: ModelError if it ended."""
+        """Until vLLM has answered one request. Raises: ModelError if it ended.
+
+        It says that it is well before it ever computed: what it compiles at its first log-probabilities took
+        half a minute on two cores, which is no client's to wait for.
+        """
+        first = Sampling(max_tokens=1, temperature=0.0, logprobs=1, ignore_eos=True, whole=True)
+        body = completion_body(self.config.name, [min(self._ends)], first, self._ends)
         while self._child.returncode is None:
-            with contextlib.suppress(httpx.TransportError):
+            with contextlib.suppress(httpx.TransportError, TransientError):
                 if (await self._client.get("/health", timeout=5.0)).status_code == 200:
+                    await self._post("/v1/completions", body)
                     return
             await asyncio.sleep(LOOK_S)
         with_adapter = f" with {self.config.adapter}" if self.config.adapter else ""
@@ -165,13 +172,14 @@ class Vllm:
 
 
 def _event(line: str) -> dict[str, Any]:
-    """One line of a stream. Raises: TransientError if it says that the answer ends here by a fault."""
+    """One line of a stream. Raises: ModelError or TransientError if it says that the answer ends here by a
+    fault: vLLM looks at some of a request only after it began to answer."""
     if not line.startswith("data: ") or line == "data: [DONE]":
         return {}
     event: dict[str, Any] = json.loads(line[6:])
     if "error" in event:
-        said = event["error"].get("message", event["error"])
-        raise TransientError(f"vLLM stopped: {said}", hint="Ask again.")
+        said = event["error"]
+        raise _fault(said.get("code") or 500, str(said.get("message", said)))
     return event
 
 
@@ -180,6 +188,10 @@ def _refusal(answer: httpx.Response) -> Exception:
         message = str(answer.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
         message = answer.text[:200]
-    if answer.status_code < 500:
+    return _fault(answer.status_code, message)
+
+
+def _fault(status: int, message: str) -> Exception:
+    if status < 500:
         return ModelError(f"vLLM refused the request: {message}")
     return TransientError(f"vLLM failed: {message}", hint="Ask again.")
