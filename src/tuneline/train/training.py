@@ -136,7 +136,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
     rate: float,
-    world: World,
+    world: World = ALONE,
 ) -> tuple[float, float]:
     """One optimizer step over `batches`, this process' share of each. Returns the loss and the gradient's
     norm, those of all processes together."""
