@@ -51,12 +51,12 @@ def test_what_fetches_its_inputs_first_has_them_until_then(tmp_path: Path) -> No
 
 
 def test_a_containers_path_and_home_are_not_those_of_the_engines_client(tmp_path: Path) -> None:
-    env = {"PATH": "/opt/bin", "HOME": "/root", "PASSWORD": "hunter2"}
+    env = {"PATH": "/opt/bin", "HOME": "/root", "DOCKER_AUTH_CONFIG": "hunter3", "PASSWORD": "hunter2"}
     program = EngineImage("alpine", Engine("/usr/bin/podman")).program(
         Call(["true"], [], {}, tmp_path, env=env)
     )
     given, _ = of_program(kept(tmp_path), env, program)
     assert (given["PATH"], given["HOME"], given["PASSWORD"]) == ("/bin", "/home/ann", "hunter2")
     command = " ".join(program.command)
-    assert "--env PATH=/opt/bin --env HOME=/root --env PASSWORD " in command
+    assert "--env PATH=/opt/bin --env HOME=/root --env DOCKER_AUTH_CONFIG --env PASSWORD " in command
     assert "hunter2" not in command

@@ -21,9 +21,17 @@ _ASK_S = 15.0
 """How long an engine may take to say that it is there."""
 _AGAIN_S = 20.0
 """How soon one that was not there is asked for again."""
-_CLIENTS = frozenset(("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD"))
-_CLIENTS_PREFIXES = ("XDG_", "DOCKER_", "CONTAINER_", "CONTAINERS_", "PODMAN_", "STORAGE_", "BUILDAH_")
-"""What the engine's client finds its programs, storage and engine by."""
+_CLIENTS = frozenset(
+    (
+        *("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+        *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
+        *("CONTAINER_HOST", "CONTAINER_CONNECTION", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"),
+        *("STORAGE_DRIVER", "STORAGE_OPTS"),
+    )
+)
+_CLIENTS_PREFIXES = ("XDG_",)
+"""What the engine's client finds its programs, storage and engine by: places, never secrets, as their values
+stand in the command."""
 Answers = Callable[[Sequence[str]], bool]
 
 
