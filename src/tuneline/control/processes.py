@@ -105,8 +105,9 @@ def wait(found: Sequence[Running], within_s: float) -> None:
 
 def marked(folder: Path) -> Iterator[tuple[str, Running]]:
     """Runtimes of the endpoint in `folder`, by revision, whoever started them."""
-    for process in psutil.process_iter():
+    for pid in psutil.pids():  # psutil's own iteration takes a pid that is used again for the process before
         with contextlib.suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
             where, _, revision = process.environ().get(MARK, "").partition("#")
             leader = os.getpgid(process.pid) == process.pid
             if where == str(folder) and leader and process.status() != psutil.STATUS_ZOMBIE:
