@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psutil
 from tests.kubeflow import ROOT
+from tests.living import living
 
 PYTHON = Path(os.environ.get("TUNELINE_TEST_AIRFLOW_PYTHON") or ROOT / ".venv-airflow" / "bin" / "python")
 """An interpreter with Airflow, which cannot share an environment with the SDK."""
@@ -167,7 +168,7 @@ class Airflow:
 
     def _left(self) -> list[psutil.Process]:
         found = []
-        for process in psutil.process_iter():
+        for process in living():
             try:
                 if process.environ().get("AIRFLOW_HOME") == str(self.home):
                     found.append(process)

@@ -1,11 +1,12 @@
 """Commands run in this process as `tuneline` runs them, with a home of their own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.living import end_all
 
 from tuneline.cli.errors import guarded
 from tuneline.cli.main import cli
@@ -36,6 +37,14 @@ def tuneline(tmp_path, monkeypatch, capfd) -> Callable[..., Ended]:
         return Ended(code, said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def home(tuneline, tmp_path) -> Iterator[Path]:
+    """The home that the fixture `tuneline` has set; every process of it ends with the test."""
+    folder = tmp_path / "home"
+    yield folder
+    end_all(folder)
 
 
 @pytest.fixture(scope="session")

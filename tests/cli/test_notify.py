@@ -1,28 +1,13 @@
 """`tuneline notify` and the followers of a run, with a real server and a real webhook."""
 
 import json
-import os
 
-import psutil
 import pytest
 from tests.cli.test_server import found, pipeline
 from tests.control.services import Answer, webhook
 
 pytestmark = pytest.mark.slow
 SECRET = "zK7qWvPs3cr3t"
-
-
-@pytest.fixture
-def home(tuneline, tmp_path):
-    folder = tmp_path / "home"
-    yield folder
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("TUNELINE_HOME") == str(folder) and process.pid != os.getpid():
-                process.kill()
-                process.wait(10)
-        except psutil.Error:
-            continue
 
 
 def test_a_run_that_fails_is_told_listed_and_tried_again(tuneline, home, tmp_path, monkeypatch):

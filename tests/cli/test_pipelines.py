@@ -4,27 +4,12 @@ import json
 import os
 import textwrap
 
-import psutil
 import pytest
 import yaml
 
 pytestmark = pytest.mark.slow
 
 STRING, INTEGER = {"parameterType": "STRING"}, {"parameterType": "NUMBER_INTEGER"}
-
-
-@pytest.fixture
-def home(tuneline, tmp_path):
-    """The home that the fixture `tuneline` has set; every process of it ends with the test."""
-    folder = tmp_path / "home"
-    yield folder
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("TUNELINE_HOME") == str(folder) and process.pid != os.getpid():
-                process.kill()
-                process.wait(10)
-        except psutil.Error:
-            continue
 
 
 def pipeline(last="rows"):

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import time
 
 import psutil
@@ -16,20 +15,6 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})
 """
-
-
-@pytest.fixture
-def home(tuneline, tmp_path):
-    """The home that the fixture `tuneline` has set; every process of it ends with the test."""
-    folder = tmp_path / "home"
-    yield folder
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("TUNELINE_HOME") == str(folder) and process.pid != os.getpid():
-                process.kill()
-                process.wait(10)
-        except psutil.Error:
-            continue
 
 
 def until(condition, within_s=40.0):

@@ -26,20 +26,6 @@ pytestmark = pytest.mark.slow
 COMMAND = ["tuneline", "step", "fetch"]
 
 
-@pytest.fixture
-def home(tuneline, tmp_path):
-    """The home that the fixture `tuneline` has set; every process of it ends with the test."""
-    folder = tmp_path / "home"
-    yield folder
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("TUNELINE_HOME") == str(folder) and process.pid != os.getpid():
-                process.kill()
-                process.wait(10)
-        except psutil.Error:
-            continue
-
-
 def pipeline(**sources: str) -> dict:
     """One real step `fetch` for each name, of its source; none waits for another, none is tried twice."""
     string = {"parameterType": "STRING"}

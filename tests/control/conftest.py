@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.living import living
 
 from tuneline.control import processes
 from tuneline.control.endpoints import Controller
@@ -175,7 +176,7 @@ class World:
     def processes(self):
         """Everything that runs for this home."""
         found = []
-        for process in psutil.process_iter():
+        for process in living():
             try:
                 mine = str(self.folder) in " ".join(process.cmdline()) or str(
                     self.folder

@@ -4,9 +4,9 @@ import os
 import signal
 import threading
 
-import psutil
 import pytest
 from tests.control.apps import Home
+from tests.living import commands
 
 pytestmark = pytest.mark.slow
 
@@ -104,8 +104,7 @@ def test_a_later_server_adopts_it_and_down_leaves_nothing(home):
     home.until_live("web@1.1.0")
     assert home.ask()[1]["version"] == "two"
     home.controller.stop(all=True)
-    running = [" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
-    assert [line for line in running if str(home.folder) in line] == []
+    assert [line for line in commands() if str(home.folder) in line] == []
     home.up()
     home.until_live("web@1.1.0")
     assert home.ask()[1]["version"] == "two"

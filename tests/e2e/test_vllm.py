@@ -8,6 +8,7 @@ import psutil
 import pytest
 from tests.e2e.projects import write_project
 from tests.e2e.world import World, ask, wait_for
+from tests.living import living
 from tests.vllm_stand_in import home
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
@@ -57,7 +58,7 @@ def test_a_release_is_proven_on_vllm_served_by_it_and_served_again_after_a_kill(
 def vllms(folder):
     """vLLM's first processes that run for this test."""
     found = []
-    for process in psutil.process_iter():
+    for process in living():
         try:
             words = process.cmdline()
         except psutil.Error:

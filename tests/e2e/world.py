@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from tests.living import of_home
 
 from tuneline.client import Client, find_server
 from tuneline.settings import Settings
@@ -81,12 +82,7 @@ class World:
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this home, the oldest first."""
-        mine = [
-            process
-            for process in psutil.process_iter()
-            if process.pid != os.getpid() and self.variable(process, "TUNELINE_HOME") == str(self.home)
-        ]
-        return sorted(mine, key=lambda process: process.pid)
+        return of_home(self.home)
 
     @staticmethod
     def variable(process: psutil.Process, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.execute.doubles import IMAGES, EventLog
+from tests.living import living
 
 from tuneline.execute.runner import Runner
 from tuneline.settings import Settings
@@ -58,7 +59,7 @@ def runner(make_runner: MakeRunner) -> Runner:
 def processes_in(folder: Path) -> list[psutil.Process]:
     """Processes that work in `folder` or have it in their command line."""
     found = []
-    for process in psutil.process_iter():
+    for process in living():
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
