@@ -8,19 +8,14 @@ what is computed.
 
 import asyncio
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import httpx
 
 from tuneline.errors import ModelError, TransientError
 from tuneline.serve.engine import Loadable, Piece, Sampling, TokenLogprob
-from tuneline.serve.event_stream import lines_async
+from tuneline.serve.engine_server import EngineServer
 from tuneline.serve.llamacpp_config import Config
 
 _FINISH = {"limit": "length", "eos": "stop", "word": "stop"}
@@ -38,20 +33,15 @@ async def start(loadable: Loadable, version: str, *, threads: int, slots: int, c
             raise ModelError(
                 f"There is no model file at {path}.", hint="Run the project again: it makes the file."
             )
-    folder = Path(tempfile.mkdtemp(prefix="tuneline-"))
-    socket = str(folder / "llama.sock")  # in the temporary folder: a socket's path has at most 107 bytes
+    # a connection a request: llama.cpp closes one after a stream unsaid, and the next request on it is lost
+    server = EngineServer.at("llama.cpp", keep_idle_s=0)
     merged = whole.is_file()
     loaded, lora = str((whole if merged else model).absolute()), "" if merged else str(adapter.absolute())
-    config = Config(loaded, socket, lora, slots, context, threads)
+    config = Config(loaded, server.socket, lora, slots, context, threads)
     command = [sys.executable, "-m", "tuneline.serve.llamacpp_child", config.to_argument()]
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-    # a connection a request: llama.cpp closes one after a stream unsaid, and the next request on it is lost
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    transport = httpx.AsyncHTTPTransport(uds=socket, limits=limits)
-    as_long_as_it_takes = httpx.Timeout(None)
-    client = httpx.AsyncClient(transport=transport, base_url="http://llama", timeout=as_long_as_it_takes)
-    engine = LlamaCpp(config, version, child, client, folder)
+    engine = LlamaCpp(config, version, child, server)
     try:
         await engine.loaded()
     except BaseException:
@@ -67,8 +57,7 @@ class LlamaCpp:
     config: Config
     version: str
     _child: asyncio.subprocess.Process
-    _client: httpx.AsyncClient
-    _folder: Path
+    _server: EngineServer
     name: str = "llamacpp"
 
     async def loaded(self) -> None:
@@ -99,59 +88,37 @@ class LlamaCpp:
     async def tokenize(self, text: str, special: bool = True) -> list[int]:
         """Token ids; control tokens in the text are recognized, as the trainer's tokenizer does."""
         body = {"content": text, "add_special": special, "parse_special": True}
-        return list((await self._post("/tokenize", body))["tokens"])
+        return list((await self._server.post("/tokenize", body))["tokens"])
 
     async def detokenize(self, ids: list[int]) -> str:
         """The text of token ids."""
-        return str((await self._post("/detokenize", {"tokens": ids}))["content"])
+        return str((await self._server.post("/detokenize", {"tokens": ids}))["content"])
 
     async def generate(self, ids: list[int], sampling: Sampling) -> AsyncGenerator[Piece]:
         """The answer, piece by piece; llama.cpp itself holds back what may become a stop string."""
         body, counted = completion_body(ids, sampling), 0
         if sampling.whole:
-            yield read_piece(await self._post("/completion", body), sampling.logprobs or 0, 0)
+            yield read_piece(await self._server.post("/completion", body), sampling.logprobs or 0, 0)
             return
-        try:
-            async with self._client.stream("POST", "/completion", json=body) as answer:
-                if answer.status_code != 200:
-                    await answer.aread()
-                    raise _refusal(answer)
-                async for line in lines_async(answer.aiter_bytes()):
-                    if line.startswith("data: "):
-                        event = json.loads(line[6:])
-                        yield read_piece(event, sampling.logprobs or 0, counted)
-                        counted = event.get("tokens_predicted", counted)
-                    elif line.startswith("error: "):
-                        raise TransientError(f"llama.cpp stopped: {line[7:]}", hint="Ask again.")
-        except httpx.TransportError as error:
-            raise self._gone() from error
+        async with self._server.stream("/completion", body) as lines:
+            async for line in lines:
+                if line.startswith("data: "):
+                    event = json.loads(line[6:])
+                    yield read_piece(event, sampling.logprobs or 0, counted)
+                    counted = event.get("tokens_predicted", counted)
+                elif line.startswith("error: "):
+                    raise TransientError(f"llama.cpp stopped: {line[7:]}", hint="Ask again.")
 
     async def close(self) -> None:
         """End the child and remove its socket."""
-        await self._client.aclose()
         if self._child.returncode is None:
             self._child.kill()  # it has nothing to save, and may be in the middle of loading
             await self._child.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        await self._server.close()
 
     async def ended(self) -> None:
         """Returns if the child ends by itself, which it never should."""
         await self._child.wait()
-
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        try:
-            answer = await self._client.post(path, json=body)
-        except httpx.TransportError as error:
-            raise self._gone() from error
-        if answer.status_code != 200:
-            raise _refusal(answer)
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def _gone(self) -> TransientError:
-        return TransientError(
-            "The llama.cpp process does not answer.", hint="It is being started anew; ask again."
-        )
 
 
 def completion_body(ids: list[int], sampling: Sampling) -> dict[str, Any]:
@@ -199,13 +166,3 @@ def read_piece(body: dict[str, Any], alternatives: int, counted: int) -> Piece:
 def _logprob(entry: dict[str, Any], alternatives: int) -> TokenLogprob:
     top = tuple(_logprob(other, 0) for other in entry.get("top_logprobs", ())[:alternatives])
     return TokenLogprob(entry["id"], bytes(entry["bytes"]), entry["logprob"], top)
-
-
-def _refusal(answer: httpx.Response) -> Exception:
-    try:
-        message = str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = answer.text[:200]
-    if answer.status_code < 500:
-        return ModelError(f"llama.cpp refused the request: {message}")
-    return TransientError(f"llama.cpp failed: {message}", hint="Ask again.")

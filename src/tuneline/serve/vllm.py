@@ -10,21 +10,18 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tuneline.errors import ModelError, TransientError
 from tuneline.serve.engine import Loadable, Piece, Sampling
-from tuneline.serve.event_stream import lines_async
+from tuneline.serve.engine_server import EngineServer
 from tuneline.serve.vllm_config import Config, completion_body, config_of, read_piece
 from tuneline.serve.vllm_python import Installed
 from tuneline.spec.serving import Vllm as Options
@@ -40,27 +37,23 @@ async def start(loadable: Loadable, installed: Installed, options: Options) -> "
     """Start vLLM on a release and wait until it answers. Raises: ModelError if it ends before."""
     config = config_of(loadable, options)
     words = tokenizer.load(loadable.base)
-    folder = Path(tempfile.mkdtemp(prefix="tuneline-"))
-    socket = str(folder / "vllm.sock")  # in the temporary folder: a socket's path has at most 107 bytes
+    server = EngineServer.at("vLLM", keep_idle_s=IDLE_S)
     guard = [sys.executable, "-m", "tuneline.serve.vllm_child", str(installed.python)]
     child = await asyncio.create_subprocess_exec(
         *guard,
-        *config.arguments(socket),
+        *config.arguments(server.socket),
         stdin=asyncio.subprocess.PIPE,
         stdout=sys.stderr.fileno(),  # the runtime's own has its two words alone
         env=config.environment(os.environ),
         start_new_session=True,
     )
-    limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_S)
-    transport = httpx.AsyncHTTPTransport(uds=socket, limits=limits)
-    client = httpx.AsyncClient(transport=transport, base_url="http://vllm", timeout=httpx.Timeout(None))
 
     @lru_cache(maxsize=65536)
     def text_of(token: int) -> bytes:
         return str(words.backend.decode([token], skip_special_tokens=True)).encode()
 
     ends = tokenizer.end_ids(loadable.base, words)
-    engine = Vllm(config, installed.version, child, client, folder, ends, text_of)
+    engine = Vllm(config, installed.version, child, server, ends, text_of)
     try:
         await engine.loaded()
     except BaseException:
@@ -76,8 +69,7 @@ class Vllm:
     config: Config
     version: str
     _child: asyncio.subprocess.Process
-    _client: httpx.AsyncClient
-    _folder: Path
+    _server: EngineServer
     _ends: frozenset[int]
     _text_of: Callable[[int], bytes]
     name: str = "vllm"
@@ -92,8 +84,8 @@ class Vllm:
         body = completion_body(self.config.name, [min(self._ends)], first, self._ends)
         while self._child.returncode is None:
             with contextlib.suppress(httpx.TransportError, TransientError):
-                if (await self._client.get("/health", timeout=5.0)).status_code == 200:
-                    await self._post("/v1/completions", body)
+                if (await self._server.http.get("/health", timeout=5.0)).status_code == 200:
+                    await self._server.post("/v1/completions", body)
                     return
             await asyncio.sleep(LOOK_S)
         with_adapter = f" with {self.config.adapter}" if self.config.adapter else ""
@@ -115,35 +107,41 @@ class Vllm:
     async def tokenize(self, text: str, special: bool = True) -> list[int]:
         """Token ids, by vLLM's own tokenizer."""
         body = {"model": self.config.name, "prompt": text, "add_special_tokens": special}
-        return list((await self._post("/tokenize", body))["tokens"])
+        return list((await self._server.post("/tokenize", body))["tokens"])
 
     async def detokenize(self, ids: list[int]) -> str:
         """The text of token ids."""
-        return str((await self._post("/detokenize", {"model": self.config.name, "tokens": ids}))["prompt"])
+        body = {"model": self.config.name, "tokens": ids}
+        return str((await self._server.post("/detokenize", body))["prompt"])
 
     async def generate(self, ids: list[int], sampling: Sampling) -> AsyncGenerator[Piece]:
         """The answer, piece by piece; vLLM itself holds back what may become a stop string."""
         body = completion_body(self.config.name, ids, sampling, self._ends)
         alternatives = sampling.logprobs or 0
         if sampling.whole:
-            found = await self._post("/v1/completions", body)
+            found = await self._server.post("/v1/completions", body)
             yield read_piece(found["choices"][0], alternatives, self._text_of)
             return
-        try:
-            async with self._client.stream("POST", "/v1/completions", json=body) as answer:
-                if answer.status_code != 200:
-                    await answer.aread()
-                    raise _refusal(answer)
-                async for line in lines_async(answer.aiter_bytes()):
-                    event = _event(line)
-                    for choice in event.get("choices", ()):
-                        piece = read_piece(choice, alternatives, self._text_of)
-                        yield piece
-                        if piece.finish:
-                            return
-        except httpx.TransportError as error:
-            raise self._gone() from error
-        raise self._gone()
+        async with self._server.stream("/v1/completions", body) as lines:
+            async for line in lines:
+                event = self._event(line)
+                for choice in event.get("choices", ()):
+                    piece = read_piece(choice, alternatives, self._text_of)
+                    yield piece
+                    if piece.finish:
+                        return
+        raise self._server.gone()
+
+    def _event(self, line: str) -> dict[str, Any]:
+        """One line of a stream. Raises: ModelError or TransientError if it says that the answer ends here by
+        a fault: vLLM looks at some of a request only after it began to answer."""
+        if not line.startswith("data: ") or line == "data: [DONE]":
+            return {}
+        event: dict[str, Any] = json.loads(line[6:])
+        if "error" in event:
+            said = event["error"]
+            raise self._server.fault(said.get("code") or 500, str(said.get("message", said)))
+        return event
 
     async def ended(self) -> None:
         """Returns if vLLM ends by itself, which it never should."""
@@ -151,47 +149,7 @@ class Vllm:
 
     async def close(self) -> None:
         """End all of vLLM's processes and remove the socket."""
-        await self._client.aclose()
         with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of its session is left
             os.killpg(self._child.pid, signal.SIGKILL)
         await self._child.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        try:
-            answer = await self._client.post(path, json=body)
-        except httpx.TransportError as error:
-            raise self._gone() from error
-        if answer.status_code != 200:
-            raise _refusal(answer)
-        found: dict[str, Any] = answer.json()
-        return found
-
-    def _gone(self) -> TransientError:
-        return TransientError("vLLM does not answer.", hint="It is being started anew; ask again.")
-
-
-def _event(line: str) -> dict[str, Any]:
-    """One line of a stream. Raises: ModelError or TransientError if it says that the answer ends here by a
-    fault: vLLM looks at some of a request only after it began to answer."""
-    if not line.startswith("data: ") or line == "data: [DONE]":
-        return {}
-    event: dict[str, Any] = json.loads(line[6:])
-    if "error" in event:
-        said = event["error"]
-        raise _fault(said.get("code") or 500, str(said.get("message", said)))
-    return event
-
-
-def _refusal(answer: httpx.Response) -> Exception:
-    try:
-        message = str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = answer.text[:200]
-    return _fault(answer.status_code, message)
-
-
-def _fault(status: int, message: str) -> Exception:
-    if status < 500:
-        return ModelError(f"vLLM refused the request: {message}")
-    return TransientError(f"vLLM failed: {message}", hint="Ask again.")
+        await self._server.close()
