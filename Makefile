@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_VERSION ?= 2.13.0
 TORCH_INDEX ?=
-WORKERS ?= 2
+WORKERS ?= 3
 KFP_VERSION ?= 2.17.0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q
@@ -31,6 +31,8 @@ help:
 # Tests share the cores: threads that wait for each other sleep, those that train in the tests themselves, too.
 test check: export OMP_WAIT_POLICY ?= PASSIVE
 test check: export GOMP_SPINCOUNT ?= 0
+# They start hundreds of processes: what Python has compiled is kept, whatever the environment says.
+test check bench: export PYTHONDONTWRITEBYTECODE :=
 
 # What Python components of Kubeflow pipelines run in.
 export TUNELINE_TASK_ENV := $(abspath $(TASK_ENV))
