@@ -8,7 +8,6 @@ other ways, are not seen.
 """
 
 import ast
-import importlib.metadata
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -116,7 +115,9 @@ def _folder(name: str) -> Path:
 
 
 def _version(distribution: str) -> str:
+    from importlib import metadata  # noqa: PLC0415 - 10 ms that a task of another image need not pay
+
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return ""

@@ -7,8 +7,6 @@ resolvers, custom jobs, runtime parameters of tasks, other schema versions.
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from tuneline_ir.graph import read_dag
 from tuneline_ir.links import check_links, order
 from tuneline_ir.model import (
@@ -105,6 +103,8 @@ def documents(ir: str | Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[s
 
 
 def _yaml(text: str) -> list[Any]:
+    import yaml  # noqa: PLC0415 - 10 ms that a task on Airflow, whose pipeline is read already, need not pay
+
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return [document for document in yaml.load_all(text, Loader=loader) if document is not None]
