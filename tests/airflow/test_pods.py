@@ -55,6 +55,20 @@ def test_nodes_with_gpus_are_tolerated_where_gpus_are_asked_for():
     assert "tolerations" not in pod_of(PLAIN)["spec"]
 
 
+def test_several_gpus_have_shared_memory_to_talk_by():
+    """NCCL fails in the 64 MB that a container has."""
+    several = replace(PLAIN, on={**PLAIN.on, "gpus": 2})
+    mounts = [each for each in task(several)["volumeMounts"] if each["mountPath"] == "/dev/shm"]
+    volumes = {each["name"]: each for each in pod_of(several)["spec"]["volumes"]}
+    assert [volumes[each["name"]]["emptyDir"] for each in mounts] == [{"medium": "Memory"}]
+    own = replace(several, platform={"enabledSharedMemory": {"volumeName": "mine", "size": "8Gi"}})
+    mounts = [each["name"] for each in task(own)["volumeMounts"] if each["mountPath"] == "/dev/shm"]
+    volumes = {each["name"]: each for each in pod_of(own)["spec"]["volumes"]}
+    assert [volumes[name]["emptyDir"]["sizeLimit"] for name in mounts] == ["8Gi"]
+    one = task(replace(PLAIN, on={**PLAIN.on, "gpus": 1}))
+    assert [each["mountPath"] for each in one["volumeMounts"]] == ["/tuneline"]
+
+
 def test_airflow_is_given_what_it_does_with_pods_and_nothing_else():
     role, binding = yaml.safe_load_all((ROOT / "deploy/airflow/rights.yaml").read_text())
     for each in (role, binding):

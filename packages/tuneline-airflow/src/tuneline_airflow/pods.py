@@ -30,7 +30,7 @@ OWN_IMAGE = "tuneline"
 """What pipelines call the image of our own steps."""
 BASE, BRING, TAKE = "base", "bring", "take"
 """Names of the containers; Airflow calls the task's own `base`."""
-SCRATCH = "tuneline"
+SCRATCH, SHARED, SHARED_AT = "tuneline", "tuneline-shm", "/dev/shm"
 GROUP = 65532
 """Of the pod's volumes; no user of an image has it by chance."""
 MESSAGE_BYTES = 2048
@@ -74,6 +74,7 @@ def pod_of(launch: Launch, *, state: str = "", loss: int = 0) -> dict[str, Any]:
         "volumes": [
             {"name": SCRATCH, "emptyDir": {"sizeLimit": str(on.get("disk", DISK))}},
             *asked.volumes,
+            *([{"name": SHARED, "emptyDir": {"medium": "Memory"}}] if _shares(launch, asked) else ()),
         ],
         **_placed(launch, asked),
     }
@@ -159,8 +160,20 @@ def _task(launch: Launch, asked: Asked) -> dict[str, Any]:
         "resources": _with_disk(resources(launch.resources, on), str(on.get("disk", ""))),
         "securityContext": security,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": SCRATCH, "mountPath": ROOT}, *asked.mounts],
+        "volumeMounts": [
+            {"name": SCRATCH, "mountPath": ROOT},
+            *asked.mounts,
+            *([{"name": SHARED, "mountPath": SHARED_AT}] if _shares(launch, asked) else ()),
+        ],
     }
+
+
+def _shares(launch: Launch, asked: Asked) -> bool:
+    """Whether the task has several GPUs, whose processes talk by shared memory; a container has 64 MB of it.
+    What the pipeline mounts there itself goes over it."""
+    limits = resources(launch.resources, launch.on).get("limits", {})
+    several = any("/" in name and int(amount) > 1 for name, amount in limits.items())
+    return several and all(each["mountPath"] != SHARED_AT for each in asked.mounts)
 
 
 def _with_disk(asked: Mapping[str, Any], disk: str) -> dict[str, Any]:
