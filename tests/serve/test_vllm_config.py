@@ -83,18 +83,33 @@ def test_the_context_has_what_was_trained_and_what_the_model_can(files, wanted, 
 def test_a_cache_of_a_given_size_is_given_to_gpus_and_to_processors(files):
     config = config_of(loadable(files), Vllm(kv_cache_gb=3))
     assert after(config.arguments("/s"), "--kv-cache-memory-bytes") == str(3 * GIB)
-    assert config.environment({})["VLLM_CPU_KVCACHE_SPACE"] == "3"
+    assert config.environment({}, None)["VLLM_CPU_KVCACHE_SPACE"] == "3"
     unsaid = config_of(loadable(files), Vllm())
-    assert unsaid.environment({})["VLLM_CPU_KVCACHE_SPACE"] == "2"
-    assert unsaid.environment({"VLLM_CPU_KVCACHE_SPACE": "7"})["VLLM_CPU_KVCACHE_SPACE"] == "7"
+    assert unsaid.environment({}, None)["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert unsaid.environment({"VLLM_CPU_KVCACHE_SPACE": "7"}, None)["VLLM_CPU_KVCACHE_SPACE"] == "7"
 
 
 def test_vllm_tells_nobody_asks_nobody_and_is_taken_for_no_runtime_of_ours(files):
-    given = config_of(loadable(files), Vllm()).environment({"TUNELINE_REVISION": "folder#1", "HOME": "/h"})
+    given = config_of(loadable(files), Vllm()).environment(
+        {"TUNELINE_REVISION": "folder#1", "HOME": "/h"}, None
+    )
     assert given == {
         "HOME": "/h", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1",
         "VLLM_CPU_KVCACHE_SPACE": "2",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "threads", "bound"),
+    [
+        ({}, "3", "nobind"),
+        ({"OMP_NUM_THREADS": "8"}, "8", "nobind"),
+        ({"VLLM_CPU_OMP_THREADS_BIND": "0-3"}, None, "0-3"),
+    ],
+)
+def test_threads_of_several_revisions_are_not_bound_to_the_same_processors(files, said, threads, bound):
+    given = config_of(loadable(files), Vllm()).environment(said, 3)
+    assert (given.get("OMP_NUM_THREADS"), given["VLLM_CPU_OMP_THREADS_BIND"]) == (threads, bound)
 
 
 def test_options_are_read_back_from_the_projects_json():

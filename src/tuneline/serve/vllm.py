@@ -44,7 +44,7 @@ async def start(loadable: Loadable, installed: Installed, options: Options) -> "
         *config.arguments(server.socket),
         stdin=asyncio.subprocess.PIPE,
         stdout=sys.stderr.fileno(),  # the runtime's own has its two words alone
-        env=config.environment(os.environ),
+        env=config.environment(os.environ, installed.threads),
         start_new_session=True,
     )
 

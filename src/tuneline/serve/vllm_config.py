@@ -66,11 +66,17 @@ class Config:
             words += ["--lora-modules", f"{RELEASE}={self.adapter}"]
         return [*map(str, words), *options.args]
 
-    def environment(self, env: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, env: Mapping[str, str], threads: int | None) -> dict[str, str]:
         """`env` with what vLLM takes from there: it tells nobody that it runs, and asks no hub. Without what
-        is ours: the controller knows a runtime by it."""
+        is ours: the controller knows a runtime by it.
+
+        threads: how many compute, on processors. The system places them: vLLM itself would bind those of
+        every revision to the same processors.
+        """
         others = {name: value for name, value in env.items() if not name.startswith("TUNELINE_")}
         cache = self.options.kv_cache_gb or env.get("VLLM_CPU_KVCACHE_SPACE") or PROCESSOR_CACHE_GB
+        if threads is not None and "VLLM_CPU_OMP_THREADS_BIND" not in others:
+            others = {"OMP_NUM_THREADS": str(threads), **others, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         return {
             **others, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1",
             "VLLM_CPU_KVCACHE_SPACE": str(cache),

