@@ -9,7 +9,8 @@ from typing import TypeVar
 from tuneline.errors import SpecError
 from tuneline.spec import serving_checks
 from tuneline.spec.cron import Cron, never, parse_cron, parse_zone
-from tuneline.spec.reading import Faults, Reading
+from tuneline.spec.faults import Faults
+from tuneline.spec.reading import Reading
 from tuneline.spec.sections import KEYS, METRICS, SET_NAME, Project
 from tuneline.spec.template import fields_of
 from tuneline.spec.where import parse_where

@@ -9,7 +9,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tuneline.spec.reading import Faults, Reading, nearest
+from tuneline.spec.faults import Faults, nearest
+from tuneline.spec.reading import Reading
 from tuneline.spec.sections import Project
 
 MAX_FILES = 400

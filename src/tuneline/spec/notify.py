@@ -3,9 +3,10 @@
 import yaml
 
 from tuneline.errors import SpecError
-from tuneline.spec.reading import Faults, targets
+from tuneline.spec.faults import Faults
 from tuneline.spec.sections import KEYS
 from tuneline.spec.targets import Target
+from tuneline.spec.values import targets
 
 
 def targets_in(text: str) -> tuple[Target, ...]:

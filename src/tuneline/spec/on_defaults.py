@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from tuneline.errors import SettingError
-from tuneline.spec.reading import Faults, Reading, read
+from tuneline.spec.faults import Faults
+from tuneline.spec.reading import Reading, read
 
 _SECTIONS = ("kubernetes", "airflow")
 

@@ -15,8 +15,9 @@ import yaml
 from tuneline.errors import NotFoundError, SpecError
 from tuneline.spec.checks import check
 from tuneline.spec.code import read_code
+from tuneline.spec.faults import Faults, nearest
 from tuneline.spec.on_defaults import written
-from tuneline.spec.reading import Faults, Reading, nearest, read
+from tuneline.spec.reading import Reading, read
 from tuneline.spec.schema import schema
 from tuneline.spec.sections import KEYS, REQUIRED, SAFETY_METRIC, SECTIONS, SHOWN, SPELLED, Project
 
