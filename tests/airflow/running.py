@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager
-from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.settings import Session
@@ -25,6 +24,18 @@ from tuneline_airflow.described import ATTRIBUTE
 from tuneline_airflow.left import Run
 from tuneline_airflow.seen import Seen, Sight
 from tuneline_ir import Kind, Status
+
+try:
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+except ImportError:  # Airflow 3.0, by TUNELINE_TEST_AIRFLOW_PYTHON
+    from airflow.models.dagbag import DagBag
+
+    def BundleDagBag(dag_folder: str, bundle_path: Path, bundle_name: str) -> DagBag:
+        return DagBag(dag_folder, include_examples=False, bundle_path=bundle_path)
+
+    def sync_bag_to_db(bag: DagBag, bundle_name: str, bundle_version: None) -> None:
+        bag.sync_to_db(bundle_name, bundle_version)
+
 
 STATES = {"success": "SUCCEEDED", "failed": "FAILED"}
 
