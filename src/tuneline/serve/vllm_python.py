@@ -16,6 +16,7 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from tuneline.errors import MissingPartError
+from tuneline.settings import processors
 
 LEAST = "0.11"
 """The oldest vLLM that has all of the command line and fields that are used; 0.32 is what was tried."""
@@ -50,7 +51,7 @@ class Installed:
     def threads(self) -> int | None:
         """How many compute where that is done by processors: one is left for what is not computing, as vLLM
         itself does where it binds them. None for a build for GPUs."""
-        return max(1, (os.cpu_count() or 1) - 1) if "+cpu" in self.version else None
+        return max(1, processors() - 1) if "+cpu" in self.version else None
 
 
 def interpreter(given: Path | None) -> Path:

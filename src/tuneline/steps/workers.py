@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneline.errors import InternalError, ResourceError, SpecError, TunelineError
+from tuneline.settings import processors
 from tuneline.steps.io import Step
 from tuneline.train.recipe import Recipe
 
@@ -149,8 +150,7 @@ def _start(step: Step, recipe: Recipe, place: Place, local: int, scratch: Path) 
     log = None if local == 0 else folder / "log"
     output_file = step.output_file if first else folder / "output.json"
     command = [sys.executable, "-P", "-m", WORKER, json.dumps(_input(step, first, output_file))]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    told = variables(recipe, place, local, scratch / "meeting", cores)
+    told = variables(recipe, place, local, scratch / "meeting", processors())
     threads = {"OMP_NUM_THREADS": set_} if (set_ := os.environ.get("OMP_NUM_THREADS")) else {}
     env = {**os.environ, **told, **threads, "TUNELINE_TASK_STATE": str(step.state)}
     with log.open("wb") if log else contextlib.nullcontext() as out:
