@@ -136,8 +136,8 @@ class Requests:
         where = f"endpoint {names[0]}" if len(names) == 1 else "any endpoint"
         return NotFoundError(
             f"No request `{id}` of {where} is on record here.{said}",
-            hint="A request is on record a second after its answer, for `monitor.keep` (30 days by default);"
-            " its id is the answer's x-request-id.",
+            hint="A request is on record about a second after its answer, for `monitor.keep` (30 days by"
+            " default); its id is the answer's x-request-id.",
         )
 
 
