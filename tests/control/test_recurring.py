@@ -182,11 +182,11 @@ def test_after_the_end_time_nothing_runs_and_the_last_tick_still_does(world, loo
 
 def test_the_thread_starts_what_is_due_when_it_is_woken_and_stops_at_once(world, loop):
     """A real thread: it must sleep on an event that `stop` and changes set."""
-    loop.start()
+    loop.loop.start()
     assert world.read.wait(5)
     world.add(standing())
     world.now += MINUTE
     while not world.began:
         world.wake()
-    loop.stop()
+    loop.loop.stop()
     assert len(world.began) == 1

@@ -21,6 +21,8 @@ from tuneline.record.runs import ACTIVE, NewRun
 from tuneline.types import Clock, RunId
 
 LOG = logging.getLogger("tuneline.actions")
+LONGEST_S = 30.0
+"""Between two looks."""
 
 
 class Approvals:
@@ -52,10 +54,12 @@ class Approvals:
         LOG.info("%s was rejected by %s", release, self._user())
         return _told(said)
 
-    def look(self) -> None:
-        """Start what is to gate a candidate again, and let approvals lapse that could not be tried."""
+    def look(self) -> float:
+        """Start what is to gate a candidate again, and let approvals lapse that could not be tried; seconds
+        until the next look, if neither a release, an endpoint nor a run changes."""
         with self._lock:
             self._look_at_all()
+        return LONGEST_S
 
     def _look_at_all(self) -> None:
         for waiting in self._record.approvals.waiting():

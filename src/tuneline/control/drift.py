@@ -7,12 +7,12 @@ moment: a window is looked at once, and an alert starts at most one run.
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuneline.control.looping import Loop
 from tuneline.errors import ConflictError, TunelineError
 from tuneline.plan.drift import REFERENCE_WINDOWS, chance_per_test, judge
 from tuneline.plan.drift_watch import (
@@ -100,27 +100,17 @@ class DriftLoop:
         scores: Scores = no_scores,
         clock: Clock = time.time,
     ) -> None:
-        """folder: of all endpoints, one below it each. Nothing happens before `start`."""
+        """folder: of all endpoints, one below it each."""
         self._store, self._retrainer, self._folder = store, retrainer, folder
         self._scores, self._clock = scores, clock
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tuneline-drift", daemon=True)
+        self.loop = Loop("drift", self.look_once)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look at nothing more."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def look_once(self) -> None:
-        """Look at every endpoint whose time has come, and start runs that alerts wait for."""
+    def look_once(self) -> float:
+        """Look at every endpoint whose time has come, and start runs that alerts wait for; seconds until the
+        next look."""
         for watched in self._store.watched():
-            if self._stopped.is_set():
-                return
+            if self.loop.stopped:
+                break
             settings = settings_of(watched.deploy)
             try:
                 if settings.detectors:
@@ -130,6 +120,7 @@ class DriftLoop:
                 LOG.error("drift of %s: %s", watched.endpoint, error.message)
             except Exception:  # one that breaks must not keep the others from being watched
                 LOG.exception("drift of %s: trying again", watched.endpoint)
+        return PERIOD_S
 
     def _look_at(self, watched: Watched, settings: Drift) -> None:
         from tuneline.control import request_rows  # noqa: PLC0415 - polars, which no idle server needs
@@ -249,11 +240,3 @@ class DriftLoop:
 
     def _file(self, watched: Watched) -> Path:
         return self._place(watched) / FOLDER / f"{watched.spell}.json.gz"
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self.look_once()
-            except Exception:  # the record cannot be read now; watching must outlive that
-                LOG.exception("drift cannot be looked at; trying again")
-            self._stopped.wait(PERIOD_S)

@@ -5,7 +5,6 @@ runtimes go on by themselves, and the next server adopts them. `stop_all` is the
 """
 
 import logging
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 from tuneline.control.cluster_endpoint import ClusterEndpoint
 from tuneline.control.endpoint import Endpoint
 from tuneline.control.launching import Launching
+from tuneline.control.looping import Loop
 from tuneline.control.rollouts import Rollouts
 from tuneline.errors import TunelineError
 from tuneline.plan.endpoints import Desired, EndpointStore
@@ -52,21 +52,16 @@ class Controller:
         self._launching = launching
         self._rollouts, self._feedback, self._cluster = rollouts, feedback, dict(cluster or {})
         self._endpoints: dict[str, Endpoint | ClusterEndpoint] = {}
-        self._wake = threading.Event()
-        self._stopped = threading.Event()
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="tuneline-endpoint-job")
-        self._thread = threading.Thread(target=self._run, name="tuneline-endpoints", daemon=True)
+        self._loop = Loop("endpoints", self._look_once, store.listening, retry_s=PERIOD_S)
 
     def start(self) -> None:
         """Begin. What earlier servers left running is adopted."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self, *, all: bool = False) -> None:
         """Stop looking after endpoints; with `all`, stop routers and runtimes too, and wait for that."""
-        self._stopped.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.stop()
         for each in self._endpoints.values():
             if isinstance(each, ClusterEndpoint):
                 each.close()
@@ -82,23 +77,11 @@ class Controller:
             except (TunelineError, OSError) as error:
                 LOG.error("%s could not be stopped in order: %s", desired.endpoint, error)
 
-    def _run(self) -> None:
-        with self._store.listening(self._wake.set):
-            while not self._stopped.is_set():
-                self._wake.clear()
-                self._look_once()
-                busy = any(each.busy for each in self._endpoints.values())
-                self._wake.wait(BUSY_PERIOD_S if busy else PERIOD_S)
-
-    def _look_once(self) -> None:
-        try:
-            everyone = list(self._store.desired())
-        except Exception:  # a controller that dies leaves endpoints to themselves
-            LOG.exception("the record cannot be read; trying again")
-            return
+    def _look_once(self) -> float:
+        everyone = list(self._store.desired())
         for desired in everyone:
-            if self._stopped.is_set():
-                return
+            if self._loop.stopped:
+                break
             try:
                 endpoint = self._endpoint(desired)
                 others = {each.port for name, each in self._endpoints.items() if name != desired.endpoint}
@@ -108,6 +91,8 @@ class Controller:
                 LOG.error("%s: %s", desired.endpoint, error)
             except Exception:
                 LOG.exception("%s: trying again", desired.endpoint)
+        busy = any(each.busy for each in self._endpoints.values())
+        return BUSY_PERIOD_S if busy else PERIOD_S
 
     def _endpoint(self, desired: Desired) -> Endpoint | ClusterEndpoint:
         name = desired.endpoint

@@ -7,14 +7,14 @@ the waits of `plan.delivery`.
 """
 
 import logging
-import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from functools import partial
 from typing import Any, Protocol
 
 from sqlalchemy import RowMapping
 
+from tuneline.control.looping import RETRY_S, Loop
 from tuneline.control.notice_sending import Addresses, Missing
 from tuneline.errors import SpecError, TunelineError
 from tuneline.plan.delivery import LATEST_S, Outcome, next_at, wait_s
@@ -29,8 +29,6 @@ from tuneline.types import Clock
 LOG = logging.getLogger("tuneline.control")
 LOOK_S = 15.0
 """The longest sleep: secrets are files, which may come at any time, and clocks are set."""
-RETRY_S = 5.0
-"""After a fault of the record."""
 GRACE_S = 3.0
 """How long what is being sent may take when the server stops."""
 AT_ONCE = 8
@@ -66,27 +64,23 @@ class NoticeLoop:
         public_url: str = "",
         clock: Clock = time.time,
     ) -> None:
-        """Nothing happens before `start`."""
         self._record = record
         self._notices = record.notices
         self._addresses, self._sender = addresses, sender
         self._public_url, self._clock = public_url, clock
-        self._wake, self._stopped = threading.Event(), threading.Event()
         self._busy: dict[str, Future[None]] = {}
         self._senders = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tuneline-notice")
-        self._thread = threading.Thread(target=self._run, name="tuneline-notices", daemon=True)
         self._forgot = 0.0
+        topics = (notices.TOPIC, endpoints.TOPIC, ENDED)
+        self.loop = Loop("notices", self._look, *(partial(record.changes.listening, each) for each in topics))
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self.loop.start()
 
     def stop(self) -> None:
         """Send nothing more. What was not taken is sent by the next server."""
-        self._stopped.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self.loop.stop()
         wait(list(self._busy.values()), GRACE_S)
         self._sender.stop()
         self._senders.shutdown()
@@ -100,7 +94,7 @@ class NoticeLoop:
             self._notices.forget(now - KEPT_S)
             self._forgot = now
         for head in self._notices.heads():
-            if head["target"] in self._busy or self._stopped.is_set():
+            if head["target"] in self._busy or self.loop.stopped:
                 continue
             left = (head["next_at"] or 0.0) - now
             if left > 0:
@@ -137,7 +131,7 @@ class NoticeLoop:
 
         def ended(_: Future[None]) -> None:
             self._busy.pop(target, None)
-            self._wake.set()
+            self.loop.wake()
 
         self._busy[target] = future = self._senders.submit(self._deliver, head)
         future.add_done_callback(ended)
@@ -147,10 +141,10 @@ class NoticeLoop:
             self._attempt(head)
         except TunelineError as error:  # the record does not answer; what was begun is on it
             LOG.error("notice %s to %s: %s", head["notice"], head["target"], error.message)
-            self._stopped.wait(RETRY_S)
+            self.loop.pause(RETRY_S)
         except Exception as error:  # its text may hold anything
             LOG.error("notice %s to %s broke: %s", head["notice"], head["target"], type(error).__name__)
-            self._stopped.wait(RETRY_S)
+            self.loop.pause(RETRY_S)
 
     def _attempt(self, head: RowMapping) -> None:
         mine: tuple[int, str] = (head["notice"], head["target"])
@@ -180,18 +174,12 @@ class NoticeLoop:
             "notice %d to %s was not taken: %s%s", *mine, outcome.error, "" if again else "; given up"
         )
 
-    def _run(self) -> None:
-        with ExitStack() as stack:
-            for topic in (notices.TOPIC, endpoints.TOPIC, ENDED):
-                stack.enter_context(self._record.changes.listening(topic, self._wake.set))
-            while not self._stopped.is_set():
-                self._wake.clear()
-                try:
-                    left = self.look_once()
-                except Exception as error:  # the record cannot be read now; notices must outlive that
-                    LOG.error("notices cannot be read; trying again: %s", _said(error))
-                    left = RETRY_S
-                self._wake.wait(left)
+    def _look(self) -> float:
+        try:
+            return self.look_once()
+        except Exception as error:  # by its kind alone: a library's words may hold a target's address
+            LOG.error("notices cannot be read; trying again: %s", _said(error))
+            return RETRY_S
 
 
 def _said(error: Exception) -> Any:

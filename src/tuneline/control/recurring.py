@@ -6,9 +6,9 @@ It is woken by changes (a schedule, a run that ended) and looks once a minute an
 """
 
 import logging
-import threading
 import time
 
+from tuneline.control.looping import RETRY_S, Loop
 from tuneline.errors import ConflictError, ResourceError, TunelineError
 from tuneline.plan.recurring import RecurringStore, StaleTick, Standing, Starter, look
 from tuneline.types import Clock
@@ -16,37 +16,21 @@ from tuneline.types import Clock
 LOG = logging.getLogger("tuneline.control")
 LONGEST_S = 60.0
 """The longest sleep."""
-RETRY_S = 5.0
-"""After a fault that may be gone in a moment."""
 
 
 class RecurringLoop:
     """Looks after all recurring runs of one home."""
 
     def __init__(self, store: RecurringStore, starter: Starter, clock: Clock = time.time) -> None:
-        """Nothing happens before `start`."""
         self._store, self._starter, self._clock = store, starter, clock
-        self._wake = threading.Event()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tuneline-recurring", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Start nothing more. What was started goes on."""
-        self._stopped.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self.loop = Loop("recurring runs", self.look_once, store.listening)
 
     def look_once(self) -> float:
         """Start what is due, at most one tick of each recurring run; seconds until the next look, if nothing
         changes."""
         soonest = LONGEST_S
         for standing in self._store.standings():
-            if self._stopped.is_set():
+            if self.loop.stopped:
                 break
             try:
                 soonest = min(soonest, self._look_at(standing))
@@ -73,14 +57,3 @@ class RecurringLoop:
         if run:
             LOG.info("recurring run %s: run %s for the tick %d", standing.id, run, found.tick)
         return 0.0  # there may be more to catch up with
-
-    def _run(self) -> None:
-        with self._store.listening(self._wake.set):
-            while not self._stopped.is_set():
-                self._wake.clear()
-                try:
-                    wait_s = self.look_once()
-                except Exception:  # the record cannot be read now; schedules must outlive that
-                    LOG.exception("recurring runs cannot be read; trying again")
-                    wait_s = RETRY_S
-                self._wake.wait(wait_s)

@@ -5,13 +5,13 @@ Every PERIOD_S it looks at every endpoint. It holds nothing that matters: how fa
 """
 
 import logging
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuneline.control.looping import Loop
 from tuneline.errors import TunelineError
 from tuneline.types import Clock
 
@@ -59,25 +59,14 @@ class RequestLoop:
     """Ingests the request lines of all endpoints of one home."""
 
     def __init__(self, store: Endpoints, folder: Path, clock: Clock = time.time) -> None:
-        """folder: of all endpoints, one below it each. Nothing happens before `start`."""
+        """folder: of all endpoints, one below it each."""
         self._store, self._folder, self._clock = store, folder, clock
         self._looked: dict[str, _Looked] = {}
         self._faults: dict[str, str] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tuneline-requests", daemon=True)
+        self.loop = Loop("requests", self.look_once, retry_s=PERIOD_S)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish the step under way, and no more. Routers go on writing."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def look_once(self) -> bool:
-        """Ingest some of each endpoint; whether there is more to do at once."""
+    def look_once(self) -> float:
+        """Ingest some of each endpoint; seconds until the next look: 0 if there is more to do."""
         more = False
         for wanted in self._store.desired():
             name = wanted.endpoint
@@ -92,7 +81,7 @@ class RequestLoop:
             except Exception:
                 self._looked.pop(name, None)
                 LOG.exception("%s: requests are not ingested; trying again", name)
-        return more
+        return 0.0 if more else PERIOD_S
 
     def _look_at(self, name: str, monitor: Mapping[str, Any]) -> bool:
         folder = self._folder / name
@@ -109,22 +98,13 @@ class RequestLoop:
         looked.ingest.keep_s = keep_s
         more = False
         for _ in range(STEPS):
-            more = not self._stopped.is_set() and looked.ingest.step()
+            more = not self.loop.stopped and looked.ingest.step()
             if not more:
                 break
         now = self._clock()
-        if not self._stopped.is_set() and abs(now - looked.kept_up_at) >= UPKEEP_S:
+        if not self.loop.stopped and abs(now - looked.kept_up_at) >= UPKEEP_S:
             looked.ingest.finish_segments()
             merging = keep_up(folder / "requests", now, keep_s, int(monitor.get("keep_bytes") or KEEP_BYTES))
             looked.kept_up_at = float("-inf") if merging else now
             more |= merging
         return more
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            more = False
-            try:
-                more = self.look_once()
-            except Exception:  # the record cannot be read now; requests must outlive that
-                LOG.exception("endpoints cannot be read; trying again")
-            self._stopped.wait(0.0 if more else PERIOD_S)

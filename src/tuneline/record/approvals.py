@@ -2,7 +2,7 @@
 
 An approval of a candidate that was compared with what is live now makes it what its endpoint should serve. If
 another release went live since, the approval is kept, and waits for a run that gates the candidate again:
-`control.approvals` starts it, the run's own proposal (`releases.py`) settles it.
+`actions.approvals` starts it, the run's own proposal (`releases.py`) settles it.
 """
 
 from collections.abc import Callable

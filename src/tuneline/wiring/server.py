@@ -26,11 +26,11 @@ from tuneline.actions import Platform
 from tuneline.actions.ports import Server
 from tuneline.client.engines import open_engine
 from tuneline.client.server import ERROR_FILE, FILE
-from tuneline.control.approvals import ApprovalLoop
 from tuneline.control.boards import Boards
 from tuneline.control.drift import DriftLoop, scores_of
 from tuneline.control.endpoints import Controller
 from tuneline.control.launching import Runtimes
+from tuneline.control.looping import Loop
 from tuneline.control.notice_sending import Addresses, Sender
 from tuneline.control.notices import NoticeLoop
 from tuneline.control.programs import Programs
@@ -125,12 +125,15 @@ def _run(settings: Settings, port: int | None, ready: Ready | None, stack: ExitS
     )
     controller.start()
     for loop in (
-        RecurringLoop(record.recurring, platform.recurring),
-        RequestLoop(record.endpoints, settings.endpoints),
-        ApprovalLoop(
-            platform.approvals.look, record.approvals.listening, partial(record.changes.listening, ENDED)
+        RecurringLoop(record.recurring, platform.recurring).loop,
+        RequestLoop(record.endpoints, settings.endpoints).loop,
+        Loop(
+            "approvals",
+            platform.approvals.look,
+            record.approvals.listening,
+            partial(record.changes.listening, ENDED),
         ),
-        DriftLoop(record.drift, platform.drift, settings.endpoints, scores=scores_of(record.feedback)),
+        DriftLoop(record.drift, platform.drift, settings.endpoints, scores_of(record.feedback)).loop,
         NoticeLoop(record, addresses, sender, settings.public_url),
     ):
         loop.start()

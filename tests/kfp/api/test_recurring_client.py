@@ -8,7 +8,7 @@ from tuneline.control.recurring import RecurringLoop
 
 @pytest.fixture
 def loop(record, platform):
-    made = RecurringLoop(record.recurring, platform.recurring)
+    made = RecurringLoop(record.recurring, platform.recurring).loop
     made.start()
     yield
     made.stop()
