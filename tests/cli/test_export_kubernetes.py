@@ -95,9 +95,27 @@ def test_without_a_server_the_base_is_served_and_that_is_said(project):
     assert not any("adapters" in path.name for path in (project / "k8s").iterdir())
 
 
+@pytest.mark.parametrize("base_model", ["hf://google/gemma-3-1b-it@abc123", "hf://google/gemma-3-1b-it"])
+def test_a_base_on_the_hub_is_served_from_there_if_it_is_pinned(project, base_model):
+    text = PROJECT.replace("    base: gs://bucket/models/gemma-3-1b-it\n", "")
+    (project / "tuneline.yaml").write_text(text.replace("google/gemma-3-1b-it", base_model))
+    if "@" in base_model:
+        found = export(project)
+        assert f"the base is served as it is, from {base_model}" in found.stderr
+        assert "must lie at" not in found.stderr
+        (name,) = project.glob("k8s/deployment-reviews-vllm-*.yaml")
+        arguments = yaml.safe_load(name.read_text())["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert arguments[arguments.index("--revision") + 1] == "abc123"
+    else:
+        with pytest.raises(SpecError, match="nobody knows a release") as raised:
+            export(project)
+        assert "`tuneline run` makes one" in raised.value.hint
+
+
 def test_a_release_that_nobody_knows_is_refused(project):
-    with pytest.raises(SpecError, match="No server runs here that knows the release"):
+    with pytest.raises(SpecError, match="No server runs here that knows the release") as raised:
         export(project, "--release", "reviews@1.0.0")
+    assert "--adapter reviews/1.0.0" in raised.value.hint
 
 
 def test_a_project_that_is_served_here_is_refused(project):
@@ -150,6 +168,11 @@ def test_what_is_live_is_exported_with_its_adapter_and_rank(project, monkeypatch
             "16",
         ]
         monkeypatch.setattr(Server, "live", None)
+        found = export(project)
+        assert "Nothing is live at the endpoint `reviews`: the base is served as it is" in found.stderr
+        (project / "tuneline.yaml").write_text(
+            PROJECT.replace("    base: gs://bucket/models/gemma-3-1b-it\n", "")
+        )
         with pytest.raises(SpecError, match="Nothing is live at the endpoint `reviews`"):
             export(project)
 

@@ -7,7 +7,7 @@ import click
 
 from tuneline.cli.loading import load_project, overrides_option, project_argument
 from tuneline.cli.output import json_option, print_json, say
-from tuneline.errors import SpecError, UserError
+from tuneline.errors import NotFoundError, SpecError
 
 if TYPE_CHECKING:
     from tuneline.plan.standing import Placed
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     help="The folder to write to; made if it is not there.",
 )  # fmt: skip
 @click.option(
-    "--release", metavar="MODEL@VERSION", help="The release to serve; default: what is live at the endpoint."
+    "--release",
+    metavar="MODEL@VERSION",
+    help="The release to serve; default: what is live at the endpoint, else the base as it is.",
 )
 @click.option(
     "--adapter", metavar="FOLDER",
@@ -62,7 +64,7 @@ def kubernetes(
         return
     for name in written.files:
         click.echo(output / name)
-    if placed.base and not found.deploy.kubernetes.base:
+    if placed.files and placed.base and not found.deploy.kubernetes.base:
         say(f"Its base must lie at {placed.base}: a server that serves it on a cluster puts it there.")
     say(f"{placed.release}: {len(written.changed)} files changed, {len(written.removed)} removed.")
     for name, text in takes.items():
@@ -89,23 +91,24 @@ def _given(project: "Project", release: str | None, adapter: str) -> "Placed":
 
 
 def _asked(project: "Project", release: str | None) -> "Placed":
-    """What a server knows of the release; without one, or anything live, the base as it is."""
+    """What a server knows of the release; where none was ever live, the base as it is."""
     from tuneline.cli.connect import settings  # noqa: PLC0415 - httpx
     from tuneline.client import find_server  # noqa: PLC0415
     from tuneline.plan.standing import Placed, base_place, files_of, rank_of  # noqa: PLC0415
 
     client, deploy = find_server(settings()), project.deploy
-    if client is None and release is None and deploy.runtime == "vllm" and deploy.kubernetes.base:
-        say("No server runs here, so nobody knows a release: the base is served as it is.")
-        return Placed("base", f"{project.name}@base")
     if client is None:
+        if release is None:
+            return _base_alone(project, "No server runs here, so nobody knows a release")
         raise SpecError(
             "No server runs here that knows the release and its adapter.",
-            hint=f"Start it with `tuneline up -d`, or give both: --release {project.name}@1.0.0 --adapter "
-            f"{project.name}/1.0.0. Where `deploy.kubernetes.base` is set, the base alone can be served.",
+            hint=f"Start it with `tuneline up -d`, or say where the adapter is: --adapter "
+            f"{release.replace('@', '/')}.",
         )
     with client:
-        name = release or _live(client, project.deploy.endpoint)
+        name = release or _live(client, deploy.endpoint)
+        if name is None:
+            return _base_alone(project, f"Nothing is live at the endpoint `{deploy.endpoint}`")
         body = client.release(name)
     runtime = project.deploy.runtime
     files = files_of(name.rpartition("@")[0], body["manifest"], runtime)
@@ -119,14 +122,24 @@ def _asked(project: "Project", release: str | None) -> "Placed":
     return Placed(name.rpartition("@")[2], name, files, rank_of(body["manifest"]), base)
 
 
-def _live(client: Any, endpoint: str) -> str:
+def _live(client: Any, endpoint: str) -> str | None:
     try:
-        live = client.live(endpoint).get("release")
-    except UserError:
-        live = None
-    if not live:
+        return client.live(endpoint).get("release") or None
+    except NotFoundError:
+        return None
+
+
+def _base_alone(project: "Project", why: str) -> "Placed":
+    """The base without an adapter, from where the project names it or from the hub. Raises: SpecError."""
+    from tuneline.plan.standing import Placed, hub_place  # noqa: PLC0415 - see above
+
+    kubernetes = project.deploy.kubernetes
+    place = kubernetes.base or hub_place(project.base_model, tags=kubernetes.allow_tags)
+    if project.deploy.runtime != "vllm" or not place:
         raise SpecError(
-            f"Nothing is live at the endpoint `{endpoint}`.",
-            hint="Give --release MODEL@VERSION; `tuneline releases list MODEL` shows what there is.",
+            f"{why}.",
+            hint="`tuneline run` makes one; --release MODEL@VERSION names one that is not live. Where "
+            "`deploy.kubernetes.base` is set, the base alone is served.",
         )
-    return str(live)
+    say(f"{why}: the base is served as it is, from {place}.")
+    return Placed("base", f"{project.name}@base", base=place)

@@ -236,6 +236,12 @@ def base_place(kubernetes: Kubernetes, digest: str) -> str:
     return kubernetes.base or f"{kubernetes.adapters.rstrip('/')}/{base_folder(digest)}"
 
 
+def hub_place(base_model: str, *, tags: bool) -> str:
+    """A base by its `hf://` address, as `deploy.kubernetes.base` is written; empty for another one, and for
+    one without a revision where `tags` does not allow that."""
+    return base_model if base_model.startswith("hf://") and (tags or "@" in base_model) else ""
+
+
 def rank_of(manifest: Mapping[str, Any]) -> int:
     """The rank of a release's adapter, as its package says."""
     return int((manifest.get("recipe") or {}).get("r") or RANKS[0])
