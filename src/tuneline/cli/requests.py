@@ -1,5 +1,6 @@
 """Commands about single requests: `trace`, `feedback`."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,8 +9,11 @@ import click
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json, say, short_time
 from tuneline.cli.releases import forced
+from tuneline.plan.notice_text import cut
 
 SHOWN_SOURCES = 8
+SHOWN_VALUE = 90
+"""Characters of a parameter's value."""
 
 
 @click.command()
@@ -20,6 +24,7 @@ def trace(request_id: str, endpoint: str | None, as_json: bool) -> None:
     """Which release answered REQUEST_ID, and all that made it: run, code, parameters, data, verdict.
 
     REQUEST_ID is the x-request-id of the answer. Of several requests of one id the latest is shown.
+    Parameters that are empty are left out, and long ones cut; --json has all of them.
     """
     with server() as client:
         found = client.trace(request_id, endpoint)
@@ -94,10 +99,11 @@ def _release(release: Mapping[str, Any] | None) -> Iterator[tuple[str, object]]:
     yield "base", (release["base"] or {}).get("digest")
     yield "run", f"{run['id']} ({short_time(run['created_at'])})" if run else "not on record here"
     yield "commit", (run or {}).get("commit")
-    for task in release["code"]:
-        yield "code", f"{task['digest']} {task['task']}"
-    given = ", ".join(f"{name}={value}" for name, value in sorted((release["parameters"] or {}).items()))
-    yield "parameters", given or None
+    for digest, task in dict.fromkeys((each["digest"], each["task"]) for each in release["code"]):
+        yield "code", f"{digest} {task}"  # the live release's, with which it was compared, is mostly the same
+    for name, value in sorted((release["parameters"] or {}).items()):
+        if value not in ("", [], {}, None):
+            yield "parameter", f"{name} = {cut(json.dumps(value, ensure_ascii=False), SHOWN_VALUE)}"
     yield "data", release["data"]["data_digest"]
     yield "rows", release["data"]["rows_digest"]
     sources = release["source"]
