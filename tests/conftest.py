@@ -3,12 +3,17 @@
 Their libraries are imported then too: they take a second, which every other test would pay for.
 """
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.kubeflow import SDK
+
+# A machine with other work answers late: what hangs is ended by pytest's own limit.
+inspect.signature(httpx.get).parameters["timeout"].default.read = 120.0
 
 _ALL_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
 

@@ -10,7 +10,7 @@ from tests.e2e.world import World, ask, wait_for
 
 from tuneline.execute.files import digest_path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 REVIEW = "Review: a great film with a story 99991\nSentiment:"
 EPOCHS = 25

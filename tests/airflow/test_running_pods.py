@@ -26,7 +26,7 @@ from tests.airflow.statuses import (
 from tests.airflow.world import PYTHON, airflow, environment
 from tests.kubeflow import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 ON = {"image": "registry.example/tuneline@sha256:abc"}
 LONG = {**RESULT, "files": {"rows": "7"}, "values": {"text": "long " * 1000}}

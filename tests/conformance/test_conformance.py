@@ -10,7 +10,7 @@ NAMES = sorted(
     {name for line in CHECKLIST.values() for name in line.pipelines if not name.startswith("life-")}
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", NAMES)

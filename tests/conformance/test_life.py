@@ -4,7 +4,7 @@ import pytest
 from tests.conformance.harness import Server
 from tests.e2e.world import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 def _states(run):

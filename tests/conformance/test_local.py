@@ -26,7 +26,7 @@ NAMES = [
 ]
 """Cases with outputs that kfp.local gets right: it makes floats of whole numbers, and fails on much else."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

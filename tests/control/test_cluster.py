@@ -20,7 +20,7 @@ from tuneline.record.releases import Proposal
 from tuneline.record.rollouts import Asked
 from tuneline.types import digest_json
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.slow
 DIGEST = "sha256:" + "a" * 64
 PLAN = RolloutPlan(stages=(20.0, 50.0, 100.0), every_s=0.1, min_requests=20, metrics=("errors",),
                    margins={"errors": 0.2})  # fmt: skip

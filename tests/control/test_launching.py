@@ -22,7 +22,7 @@ from tuneline.serve.proof import base_file_sha256
 from tuneline.serve.vllm_python import find
 from tuneline.settings import Settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

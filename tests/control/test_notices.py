@@ -19,7 +19,7 @@ from tuneline.record import notices
 from tuneline.record.record import Record
 from tuneline.record.runs import NewRun
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 SECRET = "zK7qWvPs3cr3tT0ken"
 NOW = 1_800_000_000.0
 IR = {"root": {"dag": {"tasks": {}}}}

@@ -13,7 +13,7 @@ from tuneline.record import notices
 from tuneline.record.record import Record
 from tuneline.record.runs import NewRun
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("notices_program.py")
 MANY, KILLS = 6, 3
 

@@ -12,7 +12,7 @@ import pytest
 from tuneline.record.record import Record
 from tuneline.record.recurring import NewRecurring
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("recurring_program.py")
 SWEEP = Path(__file__).with_name("recurring_sweep.py")
 SPEC = {

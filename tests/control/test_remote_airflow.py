@@ -12,7 +12,7 @@ from tests.control.test_remote import TWO
 from tuneline.errors import ConflictError, NotFoundError, SpecError, UnauthenticatedError
 from tuneline_ir.likeness import tag_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 PYTHON = Path(
     os.environ.get("TUNELINE_TEST_AIRFLOW_PYTHON") or Path(__file__).parents[2] / ".venv-airflow/bin/python"

@@ -201,7 +201,6 @@ def watched(monkeypatch, disk):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_whatever_change_of_the_disk_is_the_last_every_line_is_there_once(folder, tmp_path):
     """The server is killed before and after every single change that it makes, and begins again."""
     place, names = 0, []

@@ -19,7 +19,7 @@ from tuneline.record.releases import Proposal
 from tuneline.record.rollouts import Asked
 from tuneline.types import digest_json
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 SERVER, LOAD = (Path(__file__).with_name(name) for name in ("server_program.py", "load_program.py"))
 PLAN = RolloutPlan(stages=(20.0, 50.0, 100.0), every_s=0.2, min_requests=40, metrics=("errors",),
                    margins={"errors": 0.1})  # fmt: skip

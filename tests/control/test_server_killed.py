@@ -14,7 +14,7 @@ from tuneline.record.record import Record
 from tuneline.record.releases import Proposal
 from tuneline.types import digest_json
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("server_program.py")
 
 

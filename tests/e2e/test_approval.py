@@ -8,7 +8,7 @@ from tests.e2e.test_own_code import states, write
 from tests.e2e.world import World, wait_for
 from tests.kubeflow import TASK_ENV
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -105,7 +105,6 @@ def start(world: World, folder: Path) -> str:
         return str(client.submit(compile_project(loaded.project), {}, project)["id"])
 
 
-@pytest.mark.timeout(240)
 def test_a_run_killed_at_20_random_moments_ends_as_one_left_alone(tmp_path):
     train = {**TRAIN, "num_train_epochs": 25, "save_steps": 10}
     project = write_project(tmp_path / "reviews", train=train)

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.projects import TRAIN, write_project, write_reviews
 from tests.e2e.world import World, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.slow
 
 LONG = {**TRAIN, "num_train_epochs": 400}
 """A training that outlasts any of these tests."""

@@ -19,7 +19,6 @@ def write_set(folder, label):
     return len(rows)
 
 
-@pytest.mark.timeout(240)
 def test_a_candidate_is_compared_with_what_is_live_on_every_set_and_both_runtimes_are_timed(world, tmp_path):
     rules = [
         "sets.hard.accuracy >= 0.8",

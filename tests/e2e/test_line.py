@@ -46,7 +46,6 @@ def done(run: dict, state: str) -> set[str]:
     return {task["name"] for task in run["tasks"] if task["state"] == state}
 
 
-@pytest.mark.timeout(240)
 def test_a_project_becomes_a_release_is_replaced_without_a_failed_request_and_refuses_a_worse_one(
     world, tmp_path
 ):

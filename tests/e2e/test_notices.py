@@ -6,7 +6,7 @@ from tests.e2e.test_own_code import write
 from tests.e2e.world import World, wait_for
 from tests.kubeflow import TASK_ENV
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_tells_its_verdict_with_the_table_and_then_that_it_is_live(tmp_path):

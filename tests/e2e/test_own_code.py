@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.world import World
 from tests.kubeflow import TASK_ENV
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 FILES = {
     "train.py": """

@@ -29,7 +29,6 @@ def write_plain_reviews(path: Path, rows: int) -> Path:
     return path
 
 
-@pytest.mark.timeout(420)
 def test_a_real_gemma_is_tuned_proven_released_and_answers(world, tmp_path):
     world.env.pop("OMP_NUM_THREADS")
     folder = tmp_path / "plain-reviews"

@@ -14,7 +14,7 @@ from tuneline.execute.files import digest_path
 from tuneline.serve.interpreters import interpreter_of, version_of
 from tuneline.serve.pyfunc import ABOUT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 LOAD = Path(__file__).parents[1] / "control" / "load_program.py"
 BASE = "sha256:" + "b" * 64
 ASKED = '{"dataframe_records": [{"x": 3}]}'

@@ -11,7 +11,7 @@ from tests.e2e.world import World, ask, wait_for
 from tests.living import living
 from tests.vllm_stand_in import home
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = pytest.mark.slow
 REVIEW = "Review: a great film with a story 99991\nSentiment:"
 SERVER = "vllm.entrypoints.openai.api_server"
 

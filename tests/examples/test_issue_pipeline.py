@@ -16,7 +16,7 @@ from tests.e2e.world import wait_for
 from tests.examples.conftest import EXAMPLE
 from tests.tiny import tiny_gguf
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 START = """
 import json, sys

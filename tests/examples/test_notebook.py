@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from tests.examples.conftest import EXAMPLE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 EXECUTE = """
 import sys

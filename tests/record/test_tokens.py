@@ -22,7 +22,7 @@ def test_a_token_is_taken_until_it_is_revoked(record):
 
 
 def test_nothing_of_its_secret_is_in_the_database(record, database_url):
-    secret = record.tokens.create("ci", NOW).rpartition("_")[2]
+    secret = record.tokens.create("ci", NOW).split("_", 2)[2]  # it may have `_` in it
     record.tokens.check(secret, NOW)
     record.close()
     folder = Path(database_url.removeprefix("sqlite:///")).parent

@@ -13,7 +13,7 @@ from tests.vllm_server import vllm_server
 
 from tuneline.control.holding import any_free
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.slow
 
 
 class Pod:

@@ -184,7 +184,6 @@ RECIPE = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["evicted", "node lost"])
 def test_a_pod_that_is_lost_goes_on_from_the_last_checkpoint_in_the_bucket(bucket, trained, tmp_path, number):
     """SIGTERM to the task, then to the carrier, as an eviction does; SIGKILL to both as a lost node."""

@@ -9,7 +9,7 @@ import pytest
 from tests.steps.stepping import fail_step, run_step
 from tests.tiny import movie_rows, tiny_base, write_split
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

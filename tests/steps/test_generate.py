@@ -11,7 +11,7 @@ from tuneline.plan.comparison import Comparison
 from tuneline.plan.gate import judge
 from tuneline.steps.text_metrics import text_scores
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 ANSWERS = {"negative": "a bad film it was", "positive": "a good film it is"}
 

@@ -108,7 +108,6 @@ def subject(folder: Path, runtime: str, served: Path, merged: Path) -> Subject:
     return Subject(runtime, *parts, served, folder / "test", "float32", merged=merged)
 
 
-@pytest.mark.timeout(240)  # the transformers runtime alone takes 10 s, and much more on a busy machine
 @pytest.mark.parametrize(
     "runtime, family", [("llamacpp", "llama"), ("llamacpp", "gemma3"), ("transformers", "llama")]
 )

@@ -15,7 +15,7 @@ from tuneline.steps import measure_own, verify_own
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "threat-classifier"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from tests.tiny import movie_rows, tiny_base, write_split
 
 from tuneline.errors import MissingPartError, SpecError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 RECIPE = {
     "r": 4, "lora_alpha": 8, "lora_dropout": 0.05, "learning_rate": 1e-2, "per_device_train_batch_size": 8,

@@ -14,7 +14,7 @@ import pytest
 from tests.steps.stepping import fail_step, run_step, start_step
 from tests.tiny import movie_rows, tiny_base, write_split
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 ONE = {
     "r": 4, "lora_alpha": 8, "learning_rate": 1e-2, "per_device_train_batch_size": 16,
