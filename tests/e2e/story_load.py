@@ -1,15 +1,17 @@
 """Users of the story, in a process of their own: they ask, check every answer, and say how good it was.
 
-    python story_load.py ENDPOINT_URL SERVER_URL ENDPOINT ROWS
+    python story_load.py ENDPOINT_URL SERVER_URL ENDPOINT ROWS KIND
 
-ROWS is read again at SIGUSR1. At SIGTERM it prints what came of it: {"answers": {"m@1.0.0": ["q1", ...]},
-"scored": 17, "failures": [...]}. Anything but the answer that was asked for is a failure.
+KIND is how they ask: `rows` by MLflow's route, `prompts` by OpenAI's, where a model may say anything. ROWS is
+read again at SIGUSR1. At SIGTERM it prints what came of it: {"answers": {"m@1.0.0": ["q1", ...]}, "scored":
+17, "failures": [...]}. Anything but the answer that was asked for is a failure.
 """
 
 import collections
 import http.client
 import itertools
 import json
+import random
 import signal
 import sys
 import threading
@@ -17,14 +19,32 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-ENDPOINT, SERVER, NAME, ROWS = sys.argv[1:]
+ENDPOINT, SERVER, NAME, ROWS, KIND = sys.argv[1:]
 THREADS, BATCH = 3, 20
+PAUSE_S = {"rows": 0.004, "prompts": 0.1}[KIND]
+"""So that whoever answers leaves something of two cores to what trains beside it."""
+chance = random.Random(0)
 answers, failures = collections.defaultdict(list), []
 stop, again, numbers = threading.Event(), threading.Event(), itertools.count(1)
 
 
 def read_rows():
     return [json.loads(line) for line in Path(ROWS).read_text().splitlines()]
+
+
+def asked(text):
+    """Path and body of a question."""
+    if KIND == "rows":
+        return "/invocations", {"dataframe_records": [{"text": text}]}
+    prompt = {"prompt": f"{text}\nMood:", "max_tokens": 4, "temperature": 0}
+    return "/v1/completions", {"model": NAME} | prompt
+
+
+def answered(body):
+    if KIND == "rows":
+        (prediction,) = body["predictions"]
+        return prediction
+    return body["choices"][0]["text"].strip()
 
 
 rows = read_rows()
@@ -39,16 +59,16 @@ class User:
     def run(self):
         while not stop.is_set():
             number = next(numbers)
-            self.ask(f"q{number}", rows[number % len(rows)])
+            self.ask(f"q{number}", chance.choice(rows))  # in no order: drift is what has a reason
             if len(self.scores) >= BATCH:
                 self.give()
-            time.sleep(0.004)
+            time.sleep(PAUSE_S)
         self.give()
 
     def ask(self, id, row):
         headers = {"content-type": "application/json", "x-request-id": id}
-        body = json.dumps({"dataframe_records": [{"text": row["text"]}]})
-        answer = self.post("endpoint", ENDPOINT, "/invocations", body, headers)
+        path, body = asked(row["text"])
+        answer = self.post("endpoint", ENDPOINT, path, json.dumps(body), headers)
         if answer is None:
             return
         status, said, text = answer
@@ -56,8 +76,8 @@ class User:
         if status != 200 or said.get("x-request-id") != id or not release.startswith(f"{NAME}@"):
             failures.append(f"{id}: {status} by {release}: {text}")
             return
-        (prediction,) = json.loads(text)["predictions"]
-        if prediction not in ("good", "bad"):
+        prediction = answered(json.loads(text))
+        if KIND == "rows" and prediction not in ("good", "bad"):
             failures.append(f"{id}: {text}")
         answers[release].append(id)
         self.scores.append({"request_id": id, "score": float(prediction == row["label"])})

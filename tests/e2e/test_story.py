@@ -3,7 +3,8 @@
 1.0.0 is live. A better 1.1.0 is mirrored, then promoted by an A/B on what users say. 1.2.0, of flipped
 labels, is stopped by the gate; forced past it, users' scores take it back. Users ask about something else:
 drift starts a run, and 1.3.0 takes over. An auditor asks which version gave an answer, and what it was made
-of. No request fails, from the first to the last. About two minutes on two idle cores.
+of. No request fails, from the first to the last. Once with own code, once with a tiny language model; each
+about two minutes on two idle cores.
 """
 
 import json
@@ -22,7 +23,7 @@ from tests.kubeflow import TASK_ENV
 
 from tuneline.record.request_files import requests_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 LOAD = Path(__file__).with_name("story_load.py")
 WHY = "the vendor says that its labels are right"
 
@@ -30,10 +31,11 @@ WHY = "the vendor says that its labels are right"
 class Story:
     """The project, its world and its users."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: story.Kind) -> None:
+        self.kind = kind
         self.world = World(folder / "home", TUNELINE_TASK_ENV=str(TASK_ENV))
-        self.project = story.write_project(folder / "moods")
-        self.asked = story.write_rows(folder / "asked.jsonl", story.rows(story.FILMS, 400, 2000))
+        self.project = story.write_project(folder / "moods", kind)
+        self.asked = story.write_rows(folder / "asked.jsonl", story.rows(kind.films, 400, 2000))
         self.users: subprocess.Popen[str] | None = None
 
     def command(self, *words: str, expect: int = 0):
@@ -56,7 +58,7 @@ class Story:
     def ask(self) -> None:
         """Users begin."""
         with self.world.server() as client:
-            words = [client.endpoint("moods")["url"], client.url, "moods", str(self.asked)]
+            words = [client.endpoint("moods")["url"], client.url, "moods", str(self.asked), self.kind.name]
         command = [sys.executable, str(LOAD), *words]
         self.users = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self.users.stdout is not None
@@ -81,15 +83,15 @@ class Story:
         self.world.close()
 
 
-@pytest.fixture
-def told(tmp_path):
-    made = Story(tmp_path)
+@pytest.fixture(params=story.KINDS, ids=lambda kind: kind.name)
+def told(tmp_path, request):
+    made = Story(tmp_path, request.param)
     yield made
     made.close()
 
 
 def test_the_story_of_a_model_s_releases_under_load_without_one_failed_request(told):
-    first = told.world.run(told.project, "-p", "data.limit=12")
+    first = told.world.run(told.project, "-p", f"data.limit={told.kind.few}")
     assert first["release"]["release"] == told.live() == "moods@1.0.0"
     head = told.command("ledger", "verify")
     told.ask()
@@ -157,7 +159,7 @@ def worse_is_stopped_by_the_gate(told):
     assert (third["release"]["release"], third["release"]["state"]) == ("moods@1.2.0", "rejected")
     rules = {rule["rule"]: rule["passed"] for rule in third["verdict"]["rules"]}
     assert rules == {
-        "accuracy >= 0.6": True,
+        "accuracy >= 0.4": True,
         "noninferior(accuracy, live, margin=0.1)": True,
         "noninferior(sets.checked.accuracy, live, margin=0.1)": False,
     }
@@ -186,8 +188,10 @@ def drift_starts_a_run_whose_release_takes_over(told):
     wait_for(lambda: told.command("drift", "moods")["reference"], every_s=1, said=told.world.logs)
     assert told.command("drift", "moods")["alerts"] == []
     known = [json.loads(line) for line in (told.project / "rows.jsonl").read_text().splitlines()]
-    story.write_rows(told.project / "rows.jsonl", known + story.coded(story.rows(story.PARCELS, 600, 3000)))
-    told.ask_about(story.rows(story.PARCELS, 400, 5000))
+    story.write_rows(
+        told.project / "rows.jsonl", known + story.coded(story.rows(told.kind.parcels, 600, 3000))
+    )
+    told.ask_about(story.rows(told.kind.parcels, 400, 5000))
     alert = wait_for(
         lambda: next((each for each in told.command("drift", "moods")["alerts"] if each["run"]), None),
         every_s=1, timeout_s=120, said=told.world.logs,
@@ -229,7 +233,7 @@ def an_auditor_asks(told, ids):
 
     latest = told.world.cli("lineage", "moods@1.3.0", "--up").stdout
     assert re.search(r"  from \S*rows\.jsonl, \d+ bytes, sha256:", latest)
-    assert "by code train " in latest
+    assert f"by code {told.kind.step} " in latest
     sources = [sources_of(told.command("trace", ids[f"moods@{each}"])) for each in ("1.1.0", "1.3.0")]
     assert [set(each) for each in sources] == [{"rows.jsonl"}] * 2
     assert sources[0]["rows.jsonl"] != sources[1]["rows.jsonl"]
