@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,8 @@ class Airflow:
         deadline = time.monotonic() + 10
         while self._left() and time.monotonic() < deadline:
             for process in self._left():
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             time.sleep(0.1)
         self._http.close()
 

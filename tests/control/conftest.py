@@ -5,7 +5,7 @@ import json
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,4 +195,5 @@ def world(tmp_path):
     if world.controller is not None:
         world.controller.stop()
         for process in world.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # its guard was quicker
+                process.kill()

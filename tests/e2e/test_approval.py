@@ -50,7 +50,7 @@ def test_a_release_waits_for_a_yes_is_gated_again_if_live_moved_and_goes_on_by_i
     with world.server() as client:
         pid = client.healthz()["pid"]
     next(process for process in world.processes() if process.pid == pid).send_signal(signal.SIGKILL)
-    wait_for(lambda: live(world) == name, timeout_s=120, said=world.logs)  # it starts the server again
+    wait_for(lambda: live(world) == name, timeout_s=300, said=world.logs)  # it starts the server again
 
     with world.server() as client:
         run = client.run(done["run"], outline=True)

@@ -112,7 +112,7 @@ def test_a_run_killed_at_20_random_moments_ends_as_one_left_alone(tmp_path):
     dice = random.Random(SEED)
     try:
         undisturbed = start(alone, project)
-        wait_for(lambda: state(alone, undisturbed) in ENDED, timeout_s=100, every_s=0.3)
+        wait_for(lambda: state(alone, undisturbed) in ENDED, timeout_s=400, every_s=0.3)
         expected = digests(alone, undisturbed)
         alone.close()
 
@@ -129,7 +129,7 @@ def test_a_run_killed_at_20_random_moments_ends_as_one_left_alone(tmp_path):
             done += 1
             if target is servers:
                 killed.server().close()
-        wait_for(lambda: state(killed, run) in ENDED, timeout_s=100, every_s=0.3)
+        wait_for(lambda: state(killed, run) in ENDED, timeout_s=400, every_s=0.3)
 
         with killed.server() as client:
             ended = client.run(run)

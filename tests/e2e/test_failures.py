@@ -71,7 +71,7 @@ def test_ctrl_c_stops_following_and_not_the_run_which_cancel_ends_without_a_proc
 def test_a_port_that_is_taken_is_named_and_nothing_is_left_running(world):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = world.cli("up", "--port", str(port), timeout_s=30)
+        ended = world.cli("up", "--port", str(port), timeout_s=120)
     assert ended.returncode == 1
     assert f"Port {port}" in ended.stderr
     assert f"process {os.getpid()}" in ended.stderr
@@ -142,7 +142,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(small_disk, 
         if run:
             again = world.cli("runs", "retry", run)
             assert again.returncode == 0, again.stderr
-            wait_for(lambda: task_state(world, run, "propose") == "SUCCEEDED", timeout_s=90)
+            wait_for(lambda: task_state(world, run, "propose") == "SUCCEEDED", timeout_s=300)
         else:
             assert world.cli("run", str(project)).returncode == 0
     finally:

@@ -18,7 +18,7 @@ def test_a_run_tells_its_verdict_with_the_table_and_then_that_it_is_live(tmp_pat
         try:
             ended = world.cli("run", str(project))
             assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{world.logs()}"
-            wait_for(lambda: len(hook.seen) == 2, timeout_s=20, said=world.logs)
+            wait_for(lambda: len(hook.seen) == 2, timeout_s=120, said=world.logs)
         finally:
             world.close()
     assert hook.titles() == ["moods@1.0.0 passed its gate", "moods@1.0.0 is live at moods"]

@@ -194,7 +194,7 @@ def drift_starts_a_run_whose_release_takes_over(told):
     told.ask_about(story.rows(told.kind.parcels, 400, 5000))
     alert = wait_for(
         lambda: next((each for each in told.command("drift", "moods")["alerts"] if each["run"]), None),
-        every_s=1, timeout_s=120, said=told.world.logs,
+        every_s=1, timeout_s=300, said=told.world.logs,
     )  # fmt: skip
     assert (alert["release"], "prompt_words" in alert["detectors"]) == ("moods@1.1.0", True)
     ended = told.world.cli("runs", "show", "-f", alert["run"])

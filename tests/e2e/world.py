@@ -45,7 +45,7 @@ class World:
             command, env=self.env, stdin=subprocess.DEVNULL, start_new_session=True, **{**pipes, **options}
         )
 
-    def cli(self, *arguments: str, timeout_s: float = 150) -> "subprocess.CompletedProcess[str]":
+    def cli(self, *arguments: str, timeout_s: float = 400) -> "subprocess.CompletedProcess[str]":
         """`tuneline ARGUMENTS`, to its end."""
         child = self.start(*arguments)
         try:
@@ -56,7 +56,7 @@ class World:
             raise AssertionError(f"tuneline {' '.join(arguments)} did not end:\n{out}\n{err}") from None
         return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
-    def run(self, project: Path, *arguments: str, expect: int = 0, timeout_s: float = 150) -> dict:
+    def run(self, project: Path, *arguments: str, expect: int = 0, timeout_s: float = 400) -> dict:
         """`tuneline run PROJECT --json`, its one object. Fails the test unless it exits with `expect`."""
         ended = self.cli("run", str(project), "--json", *arguments, timeout_s=timeout_s)
         assert ended.returncode == expect, (
@@ -72,7 +72,7 @@ class World:
             with (self.home / "server.log").open("ab") as log:
                 child = self.start("up", "--child", stdout=log, stderr=log)
             found = wait_for(
-                self.found, timeout_s=30, unless=lambda: child.poll() is not None, said=self.logs
+                self.found, timeout_s=120, unless=lambda: child.poll() is not None, said=self.logs
             )
             self._children.append(child)
         return found
@@ -114,7 +114,7 @@ class World:
         raise AssertionError(f"processes of {self.home} survive SIGKILL: {left}")
 
 
-def wait_for(what, *, timeout_s: float = 60, every_s: float = 0.05, unless=lambda: False, said=str):
+def wait_for(what, *, timeout_s: float = 180, every_s: float = 0.05, unless=lambda: False, said=str):
     """The first true answer of `what`, asked again until then; fails at once if `unless` comes true."""
     deadline = time.monotonic() + timeout_s
     while not (answer := what()):

@@ -9,7 +9,6 @@ import click
 from tuneline.cli.connect import server
 from tuneline.cli.output import json_option, print_json, say, short_time
 from tuneline.cli.releases import forced
-from tuneline.plan.notice_text import cut
 
 SHOWN_SOURCES = 8
 SHOWN_VALUE = 90
@@ -90,6 +89,8 @@ def _release(release: Mapping[str, Any] | None) -> Iterator[tuple[str, object]]:
     if "missing" in release:
         yield "of the release", release["missing"]
         return
+    from tuneline.plan.notice_text import cut  # noqa: PLC0415 - for this command alone
+
     run, verdict = release["run"], release["verdict"] or {}
     yield "state", release["state"]
     for said in release["forced"]:
